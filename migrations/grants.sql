@@ -1,0 +1,40 @@
+-- Who may do what: everything that tollgate_app has, stated whole.
+--
+-- versioned/ → functions/ → **grants**, as tollgate_owner, in one transaction with the functions.
+--
+-- Invariant (DESIGN.md, 4): tollgate_app cannot INSERT, UPDATE or DELETE the ledger's tables and cannot DELETE or
+-- TRUNCATE anything; it reads them and calls functions. Everything is revoked first, so what is not written here
+-- is not granted, whatever an earlier version granted. PUBLIC has nothing: functions would be executable by all.
+-- Not here: which login may become tollgate_app (README.md).
+
+revoke all on all tables in schema tollgate from public, tollgate_app;
+revoke all on all sequences in schema tollgate from public, tollgate_app;
+revoke all on all functions in schema tollgate from public, tollgate_app;
+revoke all on schema tollgate from public, tollgate_app;
+
+grant usage on schema tollgate to tollgate_app;
+
+-- Readable whole: the service answers questions about all of it.
+grant select on all tables in schema tollgate to tollgate_app;
+
+-- No function guards these.
+grant insert, update on
+    tollgate.users,
+    tollgate.plans,
+    tollgate.payments,
+    tollgate.payment_charges,
+    tollgate.checkout_requests,
+    tollgate.inbox_events,
+    tollgate.disputes,
+    tollgate.outbox
+to tollgate_app;
+
+-- Append-only: what happened, happened.
+grant insert on tollgate.event_log to tollgate_app;
+
+-- The ledger's only doors.
+grant execute on function
+    tollgate.ledger_account_open(text, text, text, boolean, timestamptz),
+    tollgate.ledger_post(text, text, text, bytea, text[], text[], bigint[], uuid, uuid, timestamptz, timestamptz),
+    tollgate.ledger_faults()
+to tollgate_app;
