@@ -38,14 +38,19 @@ impl<'a> Reader<'a> {
     /// Starts reading.
     #[must_use]
     pub fn new(lookup: Lookup<'a>) -> Self {
-        Self { lookup, faults: Vec::new() }
+        Self {
+            lookup,
+            faults: Vec::new(),
+        }
     }
 
     /// A setting that may be absent. Surrounding white space is cut off (a trailing newline in a secret is a
     /// classic: PAYUNi's own SDK hashes it and is refused, reference A.1).
     #[must_use]
     pub fn optional(&self, name: &str) -> Option<String> {
-        (self.lookup)(name).map(|text| text.trim().to_owned()).filter(|text| !text.is_empty())
+        (self.lookup)(name)
+            .map(|text| text.trim().to_owned())
+            .filter(|text| !text.is_empty())
     }
 
     /// A setting that must be there; its absence is a fault.
@@ -81,12 +86,18 @@ impl<'a> Reader<'a> {
                 self.fault(setting, &format!("must be {length} bytes, has {}", value.len()));
             }
         }
-        current.map(|current| Rotating { current: Secret::new(current), previous: previous.map(Secret::new) })
+        current.map(|current| Rotating {
+            current: Secret::new(current),
+            previous: previous.map(Secret::new),
+        })
     }
 
     /// Notes a fault.
     pub fn fault(&mut self, setting: &str, reason: &str) {
-        self.faults.push(Fault { setting: setting.to_owned(), reason: reason.to_owned() });
+        self.faults.push(Fault {
+            setting: setting.to_owned(),
+            reason: reason.to_owned(),
+        });
     }
 
     /// The value if there was no fault, otherwise every fault.
@@ -115,6 +126,13 @@ mod tests {
         let url = reader.required("URL");
         let faults = reader.finish(key.zip(url).map(|_| port)).unwrap_err();
         let texts: Vec<String> = faults.iter().map(ToString::to_string).collect();
-        assert_eq!(texts, ["KEY: must be 16 bytes, has 8", "PORT: must be a port number", "URL: is not set"]);
+        assert_eq!(
+            texts,
+            [
+                "KEY: must be 16 bytes, has 8",
+                "PORT: must be a port number",
+                "URL: is not set"
+            ]
+        );
     }
 }

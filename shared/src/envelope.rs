@@ -94,7 +94,9 @@ impl Envelope {
             key: wire.key,
             received_at: wire.received_at_ms,
             headers: wire.headers,
-            raw: STANDARD.decode(wire.raw_base64).map_err(|_| EnvelopeError::NotBase64)?,
+            raw: STANDARD
+                .decode(wire.raw_base64)
+                .map_err(|_| EnvelopeError::NotBase64)?,
         })
     }
 }

@@ -74,7 +74,10 @@ pub enum HandoffError {
 /// Signs a request; the answer is the value of [`SIGNATURE_HEADER`].
 #[must_use]
 pub fn sign(key: &HandoffKey, request: &Request<'_>) -> String {
-    hex::encode(crypto::hmac_sha256(key.secret.expose().as_bytes(), signed_text(request).as_bytes()))
+    hex::encode(crypto::hmac_sha256(
+        key.secret.expose().as_bytes(),
+        signed_text(request).as_bytes(),
+    ))
 }
 
 /// Checks a request: key id, then age, then MAC in constant time.
@@ -85,13 +88,20 @@ pub fn verify(
     signature: &str,
     now: Timestamp,
 ) -> Result<(), HandoffError> {
-    let key = keys.accepted().find(|key| key.id == key_id).ok_or(HandoffError::UnknownKey)?;
+    let key = keys
+        .accepted()
+        .find(|key| key.id == key_id)
+        .ok_or(HandoffError::UnknownKey)?;
     let signed_at = request.timestamp.parse().map_err(|_| HandoffError::Stale)?;
     if Timestamp::from_unix_seconds(signed_at).distance(now) > WINDOW {
         return Err(HandoffError::Stale);
     }
     let expected = crypto::hmac_sha256(key.secret.expose().as_bytes(), signed_text(request).as_bytes());
-    if crypto::equal_hex(&expected, signature) { Ok(()) } else { Err(HandoffError::Mismatch) }
+    if crypto::equal_hex(&expected, signature) {
+        Ok(())
+    } else {
+        Err(HandoffError::Mismatch)
+    }
 }
 
 fn signed_text(request: &Request<'_>) -> String {
@@ -117,7 +127,10 @@ mod tests {
     const NOW: Timestamp = Timestamp::from_unix_seconds(1_760_000_000);
 
     fn key(id: &str) -> HandoffKey {
-        HandoffKey { id: id.into(), secret: Secret::new(format!("secret-of-{id}")) }
+        HandoffKey {
+            id: id.into(),
+            secret: Secret::new(format!("secret-of-{id}")),
+        }
     }
 
     fn request(body: &[u8]) -> Request<'_> {
@@ -134,49 +147,84 @@ mod tests {
     #[test]
     fn ed_4_the_signature_is_pinned() {
         // Golden: edge and origin deploy at different moments, so these bytes may not change under one VERSION.
-        assert_eq!(
-            sign(&key("k2"), &request(b"{}")),
-            "0c7c4b0e"
-        );
+        assert_eq!(sign(&key("k2"), &request(b"{}")), "0c7c4b0e");
     }
 
     #[test]
     fn ed_4_both_keys_of_a_rotation_are_accepted() {
-        let keys = Rotating { current: key("k2"), previous: Some(key("k1")) };
+        let keys = Rotating {
+            current: key("k2"),
+            previous: Some(key("k1")),
+        };
         for id in ["k1", "k2"] {
             let signature = sign(&key(id), &request(b"{}"));
             assert_eq!(verify(&keys, id, &request(b"{}"), &signature, NOW), Ok(()));
         }
         let signature = sign(&key("k0"), &request(b"{}"));
-        assert_eq!(verify(&keys, "k0", &request(b"{}"), &signature, NOW), Err(HandoffError::UnknownKey));
+        assert_eq!(
+            verify(&keys, "k0", &request(b"{}"), &signature, NOW),
+            Err(HandoffError::UnknownKey)
+        );
     }
 
     #[test]
     fn ed_4_every_signed_part_counts() {
-        let keys = Rotating { current: key("k2"), previous: None };
+        let keys = Rotating {
+            current: key("k2"),
+            previous: None,
+        };
         let good = request(b"{}");
         let signature = sign(&key("k2"), &good);
         for forged in [
-            Request { method: "GET", ..good },
-            Request { path_and_query: "/internal/v1/events?x=1", ..good },
-            Request { timestamp: "1760000001", ..good },
-            Request { delivery: "01997c5e-0000-7000-8000-000000000002", ..good },
-            Request { subject: "user-1", ..good },
+            Request {
+                method: "GET",
+                ..good
+            },
+            Request {
+                path_and_query: "/internal/v1/events?x=1",
+                ..good
+            },
+            Request {
+                timestamp: "1760000001",
+                ..good
+            },
+            Request {
+                delivery: "01997c5e-0000-7000-8000-000000000002",
+                ..good
+            },
+            Request {
+                subject: "user-1",
+                ..good
+            },
             Request { body: b"{ }", ..good },
         ] {
-            assert_eq!(verify(&keys, "k2", &forged, &signature, NOW), Err(HandoffError::Mismatch), "{forged:?}");
+            assert_eq!(
+                verify(&keys, "k2", &forged, &signature, NOW),
+                Err(HandoffError::Mismatch),
+                "{forged:?}"
+            );
         }
     }
 
     #[test]
     fn ed_4_the_window_is_closed_on_both_sides() {
-        let keys = Rotating { current: key("k2"), previous: None };
+        let keys = Rotating {
+            current: key("k2"),
+            previous: None,
+        };
         let signature = sign(&key("k2"), &request(b"{}"));
-        for (offset_seconds, expected) in
-            [(-301, Err(HandoffError::Stale)), (-300, Ok(())), (300, Ok(())), (301, Err(HandoffError::Stale))]
-        {
+        for (offset_seconds, expected) in [
+            (-301, Err(HandoffError::Stale)),
+            (-300, Ok(())),
+            (300, Ok(())),
+            (301, Err(HandoffError::Stale)),
+        ] {
             let now = Timestamp::from_unix_seconds(1_760_000_000 + offset_seconds);
-            assert_eq!(verify(&keys, "k2", &request(b"{}"), &signature, now), expected, "{offset_seconds}");
+            assert_eq!(
+                verify(&keys, "k2", &request(b"{}"), &signature, now),
+                expected,
+                "{offset_seconds}"
+            );
         }
     }
 }

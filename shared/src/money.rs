@@ -113,7 +113,10 @@ impl Money {
     /// Whole New Taiwan dollars.
     #[must_use]
     pub const fn twd(amount_minor: i64) -> Self {
-        Self { amount_minor: Minor::new(amount_minor), currency: Currency::Twd }
+        Self {
+            amount_minor: Minor::new(amount_minor),
+            currency: Currency::Twd,
+        }
     }
 }
 

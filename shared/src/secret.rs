@@ -58,7 +58,13 @@ mod tests {
 
     #[test]
     fn debug_shows_nothing() {
-        let keys = Rotating { current: Secret::new("pwFHCqoQZGmho4w6".into()), previous: None };
-        assert_eq!(format!("{keys:?}"), "Rotating { current: Secret(…), previous: None }");
+        let keys = Rotating {
+            current: Secret::new("pwFHCqoQZGmho4w6".into()),
+            previous: None,
+        };
+        assert_eq!(
+            format!("{keys:?}"),
+            "Rotating { current: Secret(…), previous: None }"
+        );
     }
 }

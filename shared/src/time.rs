@@ -46,7 +46,10 @@ impl Timestamp {
     /// The instant `duration` later; saturates.
     #[must_use]
     pub fn plus(self, duration: Duration) -> Self {
-        Self(self.0.saturating_add(i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)))
+        Self(
+            self.0
+                .saturating_add(i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)),
+        )
     }
 
     /// The distance between two instants, whichever is later.
@@ -101,7 +104,13 @@ mod tests {
 
     #[test]
     fn what_is_no_date_is_refused() {
-        for text in ["", "2019-05-09 00:01:21", "2019/02/30 00:00:00", "2019/05/09", "0000-00-00 00:00:00"] {
+        for text in [
+            "",
+            "2019-05-09 00:01:21",
+            "2019/02/30 00:00:00",
+            "2019/05/09",
+            "0000-00-00 00:00:00",
+        ] {
             assert_eq!(Timestamp::from_taipei(ECPAY_FORMAT, text), None, "{text:?}");
         }
     }

@@ -8,13 +8,16 @@
 //! forget to verify and still compile. A source that is not configured, or configured by halves, refuses.
 //! Not here: transport, storage, what an event does.
 
+mod checkout_error;
 pub mod ecpay;
 pub mod hmac_source;
 pub mod mock;
 pub mod payuni;
 mod refusal;
+mod settings;
 mod sources;
 
+pub use checkout_error::CheckoutError;
 pub use refusal::Refusal;
 pub use sources::{SourceState, Sources};
 
@@ -40,12 +43,20 @@ impl Unverified<'_> {
     /// The value of a header, by its lower-case name.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+        self.headers
+            .iter()
+            .find(|(known, _)| known == name)
+            .map(|(_, value)| value.as_str())
     }
 }
 
 /// The only request headers that any source's signature covers; the edge reads and forwards no others.
-pub const SIGNED_HEADERS: [&str; 4] = ["webhook-id", "webhook-timestamp", "webhook-signature", "stripe-signature"];
+pub const SIGNED_HEADERS: [&str; 4] = [
+    "webhook-id",
+    "webhook-timestamp",
+    "webhook-signature",
+    "stripe-signature",
+];
 
 /// What every provider does with a delivery. No default methods, on purpose.
 pub trait Provider {

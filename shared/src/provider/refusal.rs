@@ -61,8 +61,12 @@ impl Refusal {
             Self::SignatureMismatch { hint } => {
                 Problem::new(403, "signature-mismatch", "The signature does not match").detail(*hint)
             }
-            Self::Stale => Problem::new(403, "stale-timestamp", "The signed timestamp is outside the tolerance")
-                .detail("Check the sender's clock; a replayed delivery is refused as well."),
+            Self::Stale => Problem::new(
+                403,
+                "stale-timestamp",
+                "The signed timestamp is outside the tolerance",
+            )
+            .detail("Check the sender's clock; a replayed delivery is refused as well."),
         }
     }
 }
