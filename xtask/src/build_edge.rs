@@ -75,7 +75,7 @@ fn worker_build(config: &Config, tools: &Tools, variant: Variant, folder: &Path)
     command.env("WASM_BINDGEN_BIN", &tools.wasm_bindgen);
     command.env("WASM_OPT_BIN", config.node_bin("wasm-opt")).env("ESBUILD_BIN", config.node_bin("esbuild"));
     // What `cargo run` has told us about xtask is not true of the edge.
-    command.env_remove("CARGO_MANIFEST_DIR").env_remove("CARGO_ENCODED_RUSTFLAGS");
+    command.env_remove("CARGO_MANIFEST_DIR").env_remove("CARGO_ENCODED_RUSTFLAGS").env("RUST_BACKTRACE", "0");
     tools.edge.apply(&mut command);
     command
 }

@@ -15,5 +15,6 @@ pub mod commands;
 pub mod config;
 pub mod ports;
 pub mod progress;
+pub mod run;
 pub mod setup;
 pub mod supervise;

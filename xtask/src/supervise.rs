@@ -35,7 +35,7 @@ while IFS=' ' read -r verb subject; do
 " ;;
   esac
 done
-for id in $live; do kill -KILL -- "-$id" 2>/dev/null; done
+for id in $live; do kill -s KILL -- "-$id" 2>/dev/null; done
 printf %s "$dirs" | while IFS= read -r dir; do [ -d "$dir" ] && rm -rf -- "$dir"; done"#;
 
 static WATCHDOG_INPUT: OnceLock<Mutex<ChildStdin>> = OnceLock::new();
@@ -244,7 +244,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_watchdog_kills_what_is_on_its_list_and_spares_what_was_taken_off() {
-        let mut on_list = shell("exec sleep 600").process_group(0).spawn().unwrap();
+        let mut on_list = shell("exec sleep 600").process_group(0).kill_on_drop(true).spawn().unwrap();
         let mut taken_off = shell("exec sleep 600").process_group(0).kill_on_drop(true).spawn().unwrap();
         let (killed, spared) = (on_list.id().unwrap(), taken_off.id().unwrap());
         let mut watchdog = shell(WATCHDOG).stdin(Stdio::piped()).spawn().unwrap();
@@ -253,7 +253,8 @@ mod tests {
         tokio::io::AsyncWriteExt::write_all(&mut input, orders.as_bytes()).await.unwrap();
         drop(input);
         assert!(watchdog.wait().await.unwrap().success());
-        assert!(!on_list.wait().await.unwrap().success());
+        let ended = tokio::time::timeout(Duration::from_secs(20), on_list.wait()).await;
+        assert!(!ended.expect("the one on the list must be killed").unwrap().success());
         assert!(taken_off.try_wait().unwrap().is_none(), "the one taken off the list must live");
         taken_off.kill().await.unwrap();
     }
