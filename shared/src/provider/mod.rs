@@ -95,3 +95,12 @@ pub struct CheckoutForm {
     /// The fields in the order in which they are to be sent, signature included.
     pub fields: Vec<(String, String)>,
 }
+
+/// A form that the origin posts to a provider's server, signature included.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServerRequest {
+    /// Where to post it.
+    pub url: String,
+    /// The fields in the order in which they are to be sent.
+    pub fields: Vec<(String, String)>,
+}
