@@ -1,1 +1,192 @@
-//! stub
+//! The other side of the wire: fake ECPay, PAYUNi and mock provider, a JWT issuer, and a sink for webhooks.
+//!
+//! Tollgate's checkout form → **sandbox** cashier → a person or the control API pays → notice → Tollgate's edge.
+//!
+//! # What it is for
+//! Local work and tests need a provider that answers at once, refuses what the real one refuses, and repeats its
+//! notices until they are acknowledged. Neither provider's stage can be driven by a program, reached offline, or made
+//! to lose a notice. The sandbox can.
+//!
+//! # What it checks
+//! * **ECPay** (`/ecpay`): CheckMacValue (10200073), parameters not in the specification (10100050), MerchantTradeNo
+//!   (10200052) used once for ever (10300028), methods and amounts (10300023), periodic parameters (10100223 to
+//!   10100228), URLs, optionally the firewall's words (10400011) and ports 80 and 443 only. `QueryTradeInfo/V5`.
+//! * **PAYUNi** (`/payuni`): `HashInfo`, decryption, `MerID` outside and inside, Version, Timestamp, every inner field,
+//!   order numbers once in ten minutes (UPP01007). `/api/trade/query`.
+//! * **Mock** (`/mock/checkout?…`): a Standard-Webhooks-signed notice.
+//!
+//! Notices carry the recorded field sets. A first delivery says `交易成功`, a repeat `paid`, under a MAC of its own. Only
+//! HTTP 200 with exactly `1|OK` (PAYUNi: `OK`) stops the repeats; redirects are not followed; 10 s is the limit.
+//!
+//! # The cashier
+//! The checkout form's answer is a page without script or foreign files, in zh-TW and English: pay, decline, close the
+//! window; for ATM, CVS and BARCODE first issue the code, then pay it. Buttons carry `data-action` and `data-method`.
+//!
+//! # The control API (`/control/v1`, JSON, errors as problem+json)
+//! * `POST sessions` `{"sub", "email"?, "expiresInSeconds"?, "secret"?, "issuer"?, "audience"?}` → `{"token"}`
+//! * `GET trades/{provider}/{order}`;
+//!   `POST trades/{provider}/{order}/{pay|fail|close|issue-code|pay-code|simulate|period}`
+//!   `{"method"?, "fields"?, "notify"?, "wait"?, "failed"?}` → the trade with its notices
+//! * `POST trades/{provider}/{order}/notices/resend` `{"which"?: "unacknowledged" | "all"}`
+//! * `GET notices?order=…` → `{"notices": […]}`, one object a delivery
+//! * `GET clock`, `POST clock` `{"advanceSeconds"}`: what became due is sent at once
+//! * `POST /sink/{name}` receives; `GET`, `PUT` `{"secret"?, "status"?}`, `DELETE sink/{name}` list, set up, clear
+//!
+//! # Settings of the program `tollgate-sandbox`
+//! `LISTEN_ADDR` (127.0.0.1:8789), `SANDBOX_RESEND_SECONDS` (5), `SANDBOX_RESENDS_MAX` (4),
+//! `SANDBOX_STANDARD_PORTS_ONLY`, `SANDBOX_REFUSE_SHELL_WORDS` (`on` or `off`), and Tollgate's own names:
+//! `ECPAY_*`, `PAYUNI_*`, `PAYMENT_WEBHOOK_SECRET`, `SESSION_*`.
+//!
+//! # Invariants
+//! It is an independent check: it parses requests with field tables of its own and uses `tollgate_shared` for the MAC, the
+//! cipher, money and time only. State lives in memory behind one lock that is never held over an `await`; every
+//! collection is bounded. Left out: refunds and contract actions, 403 for asking too fast.
+//! Failure: [`StartError`] before it listens; afterwards only answers.
+
+mod answer;
+mod app;
+mod cashier;
+mod cashier_page;
+mod clock;
+mod config;
+mod control;
+mod delivery;
+mod ecpay;
+mod form;
+mod http;
+mod mock;
+mod notice;
+mod numbers;
+mod page;
+mod payuni;
+mod session;
+mod sink;
+mod standard_webhooks;
+mod trade;
+mod world;
+
+use std::net::SocketAddr;
+
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+use crate::app::App;
+pub use crate::config::{
+    Config, ConfigError, ECPAY_HASH_IV, ECPAY_HASH_KEY, ECPAY_MERCHANT_ID, MOCK_WEBHOOK_SECRET, Merchant,
+    PAYUNI_HASH_IV, PAYUNI_HASH_KEY, PAYUNI_MERCHANT_ID, SESSION_SECRET,
+};
+
+/// Why a sandbox does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The address cannot be listened on.
+    #[error("cannot listen on {address}")]
+    Listen {
+        /// The address that was asked for.
+        address: SocketAddr,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The client for notices cannot be built.
+    #[error("cannot prepare the client for notices")]
+    Client(#[source] reqwest::Error),
+    /// A PAYUNi key has another length than 32 and 16 bytes.
+    #[error("the PAYUNi merchant {0} needs a HashKey of 32 bytes and a HashIV of 16")]
+    PayuniKey(String),
+}
+
+/// A running sandbox. Dropping it stops it.
+#[derive(Debug)]
+pub struct Sandbox {
+    address: SocketAddr,
+    stop: Option<oneshot::Sender<()>>,
+    serving: JoinHandle<std::io::Result<()>>,
+    repeating: JoinHandle<()>,
+}
+
+impl Sandbox {
+    /// Starts a sandbox and returns when it accepts connections.
+    pub async fn start(config: Config) -> Result<Self, StartError> {
+        check_keys(&config)?;
+        let wanted = config.listen;
+        let listening = async {
+            let listener = TcpListener::bind(wanted).await?;
+            let address = listener.local_addr()?;
+            Ok((listener, address))
+        };
+        let (listener, address) = listening.await.map_err(|source| StartError::Listen {
+            address: wanted,
+            source,
+        })?;
+        let app = App::new(config).map_err(StartError::Client)?;
+        let (stop, stopped) = oneshot::channel::<()>();
+        let serve = axum::serve(listener, http::router(app.clone())).with_graceful_shutdown(async move {
+            // Either a word or a dropped handle ends the service.
+            drop(stopped.await);
+        });
+        let serving = tokio::spawn(async move { serve.await });
+        let repeating = tokio::spawn(delivery::run(app));
+        Ok(Self {
+            address,
+            stop: Some(stop),
+            serving,
+            repeating,
+        })
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// `http://127.0.0.1:PORT`, without a slash at the end.
+    #[must_use]
+    pub fn base_url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// The value for `ECPAY_BASE_URL`.
+    #[must_use]
+    pub fn ecpay_url(&self) -> String {
+        format!("{}/ecpay", self.base_url())
+    }
+
+    /// The value for `PAYUNI_BASE_URL`.
+    #[must_use]
+    pub fn payuni_url(&self) -> String {
+        format!("{}/payuni", self.base_url())
+    }
+
+    /// The value for `MOCK_BASE_URL`.
+    #[must_use]
+    pub fn mock_url(&self) -> String {
+        format!("{}/mock", self.base_url())
+    }
+
+    /// Stops listening, lets running answers end, and returns when all is done. Outstanding repeats are lost.
+    pub async fn stop(mut self) {
+        self.repeating.abort();
+        drop(self.stop.take());
+        // Nothing is left to do about an error of a listener that is going away.
+        drop((&mut self.serving).await);
+    }
+}
+
+impl Drop for Sandbox {
+    fn drop(&mut self) {
+        self.repeating.abort();
+        self.serving.abort();
+    }
+}
+
+/// A cipher under a key of a wrong length seals nothing, so such a merchant is refused before the first notice.
+fn check_keys(config: &Config) -> Result<(), StartError> {
+    let wrong = config
+        .payuni
+        .iter()
+        .find(|merchant| merchant.hash_key.expose().len() != 32 || merchant.hash_iv.expose().len() != 16);
+    wrong.map_or(Ok(()), |merchant| Err(StartError::PayuniKey(merchant.id.clone())))
+}
