@@ -1,1 +1,91 @@
-//! stub
+//! The gate: a Cloudflare Worker that receives, verifies, deduplicates and keeps every webhook and browser call.
+//!
+//! ```text
+//! provider ─▶ receive ─▶ verify ─▶ (normalise) ─▶ forward ─▶ inbox (Durable Object) ─▶ origin
+//! browser  ─▶ receive ─▶ session ─▶ checkout ─▶ caller (Durable Object) ─▶ origin │ status ─▶ origin
+//! ```
+//! A file a step. `route` matches by hand; `port` and `glue.mjs` are the only border to JavaScript; `inbox::store`
+//! and `caller::store` hold the only SQL. Everything that decides is pure and is tested natively.
+//!
+//! Invariants: no panic (it would reset the wasm instance and fail every request in flight), no JavaScript
+//! exception through wasm, no setting read per request. Every request is answered and logged in one line.
+//! Not here: what an event does to money (`origin`), what a notice means (`shared`).
+
+mod answer;
+mod caller;
+mod checkout;
+mod clock;
+mod config;
+mod cors;
+mod forward;
+mod health;
+mod inbox;
+mod limit;
+mod log;
+mod origin;
+mod parcel;
+mod port;
+mod receive;
+mod route;
+mod session;
+mod status;
+mod verify;
+
+use wasm_bindgen::JsValue;
+use wasm_bindgen::prelude::wasm_bindgen;
+use worker::Env;
+
+use crate::answer::Answer;
+use crate::config::Settings;
+use crate::port::Request;
+use crate::receive::Head;
+use crate::route::Route;
+
+/// One request with everything that its handler may use.
+pub(crate) struct Call<'a> {
+    pub(crate) request: &'a Request,
+    pub(crate) env: &'a Env,
+    pub(crate) head: &'a Head<'a>,
+    pub(crate) settings: &'a Settings,
+}
+
+/// The worker's entry, in place of `#[event(fetch)]`: that macro copies method, URL, headers and `cf` of every
+/// request into wasm, five crossings of which we need one (PERFORMANCE.md).
+#[wasm_bindgen]
+pub async fn fetch(request: Request, env: Env, _context: JsValue) -> Result<JsValue, JsValue> {
+    let lines = port::head(&request);
+    let settings = config::settings(&env);
+    let answer = match Head::parse(&lines) {
+        Some(head) => {
+            let route = route::find(head.method, head.path);
+            let call = Call {
+                request: &request,
+                env: &env,
+                head: &head,
+                settings: &settings,
+            };
+            let answer = dispatch(&call, route).await;
+            log::request(&head, route.name(), &answer, settings.log_all);
+            answer
+        }
+        None => answer::not_found(),
+    };
+    port::answer(answer.status, &answer.lines, &answer.body).map(JsValue::from)
+}
+
+async fn dispatch(call: &Call<'_>, route: Route<'_>) -> Answer {
+    match route {
+        Route::Webhook(named, notice) => forward::webhook(call, named, notice).await,
+        Route::Checkout(kind) => checkout::checkout(call, kind).await,
+        Route::Status(id) => status::status(call, id).await,
+        Route::Config => status::config(call).await,
+        Route::Health => health::health(call).await,
+        Route::Preflight(methods) => {
+            cors::preflight(call.settings, &port::headers(call.request, "origin"), methods)
+        }
+        Route::WrongMethod(allowed) => answer::wrong_method(allowed),
+        Route::Unknown => answer::not_found(),
+        #[cfg(feature = "bench")]
+        Route::BenchVerify => forward::verify_only(call).await,
+    }
+}

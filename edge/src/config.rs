@@ -1,0 +1,199 @@
+//! The edge's settings and bindings, read once per isolate.
+//!
+//! bindings of wrangler.toml → **config** → every step. Settings are those that origin reads too (README,
+//! "Settings"); only the edge has:
+//! - bindings: INBOX (Durable Object class `Inbox`), CALLER (class `Caller`), both SQLite classes; `RL_ADDRESS`
+//!   (rate limit by address); ORIGIN (service binding, preferred where bound);
+//! - variables: `ORIGIN_BASE_URL`, `INBOX_SHARDS` (16), `CORS_ORIGINS`, `SESSION_AUDIENCE` (`authenticated`),
+//!   `SESSION_ISSUER`, `LOG_LEVEL` (`info` logs each request, `warn` only those answered with 4xx or 5xx);
+//! - secrets: `SESSION_HS256_SECRET`, `HANDOFF_KEY_ID`, `HANDOFF_KEY` (and `_PREVIOUS` of the session secret).
+//!
+//! Invariant: plain Rust values are cached, JavaScript objects never: those belong to a request. A new deployment
+//! means new isolates, so the cache cannot be stale. A missing setting never stops the worker: the routes that
+//! need it refuse, and health names it. Changing `INBOX_SHARDS` moves orders to other shards: do it with an empty
+//! backlog; what is then sent again twice, the origin recognises.
+
+use std::cell::OnceCell;
+use std::rc::Rc;
+
+use tollgate_shared::config::{Fault, Lookup, Reader};
+use tollgate_shared::handoff::HandoffKey;
+use tollgate_shared::provider::Sources;
+use tollgate_shared::secret::Secret;
+use tollgate_shared::session::SessionRules;
+use worker::Env;
+
+use crate::port;
+
+/// Above this many shards, asking all of them for health would cost more than it tells.
+const SHARDS_MAX: u32 = 256;
+
+/// Everything that the settings say.
+pub(crate) struct Settings {
+    /// Every provider and source.
+    pub(crate) sources: Sources,
+    /// Shown to pages.
+    pub(crate) public_key: Option<String>,
+    /// Signs the hop to the origin.
+    pub(crate) handoff: Result<HandoffKey, Vec<Fault>>,
+    /// Checks the tokens of browsers.
+    pub(crate) session: Result<SessionRules, Vec<Fault>>,
+    /// Where the origin answers if no service is bound; empty when one is.
+    pub(crate) origin: Result<String, Vec<Fault>>,
+    /// Whether addresses are limited at all.
+    pub(crate) limiter: Result<(), Vec<Fault>>,
+    /// How many inboxes share the orders.
+    pub(crate) shards: u32,
+    /// Pages that may call the browser routes.
+    pub(crate) cors_origins: Vec<String>,
+    /// Whether requests that went well are logged.
+    pub(crate) log_all: bool,
+}
+
+thread_local! {
+    static SETTINGS: OnceCell<Rc<Settings>> = const { OnceCell::new() };
+}
+
+/// The settings of this isolate.
+pub(crate) fn settings(env: &Env) -> Rc<Settings> {
+    SETTINGS.with(|cell| Rc::clone(cell.get_or_init(|| Rc::new(from_env(env)))))
+}
+
+fn from_env(env: &Env) -> Settings {
+    let lookup = |name: &str| port::setting(env, name).filter(|text| !text.is_empty());
+    from_lookup(&lookup, &|name| port::bound(env, name))
+}
+
+fn from_lookup(lookup: Lookup<'_>, bound: &dyn Fn(&str) -> bool) -> Settings {
+    let reader = Reader::new(lookup);
+    let listed = reader.optional("CORS_ORIGINS").unwrap_or_default();
+    Settings {
+        sources: Sources::from_lookup(lookup),
+        public_key: reader.optional("PAYMENT_PUBLIC_KEY"),
+        handoff: handoff(lookup),
+        session: session(lookup),
+        origin: origin(lookup, bound("ORIGIN")),
+        limiter: limiter(bound("RL_ADDRESS")),
+        shards: shards(reader.optional("INBOX_SHARDS").as_deref()),
+        cors_origins: listed
+            .split([',', ' '])
+            .filter(|origin| !origin.is_empty())
+            .map(str::to_owned)
+            .collect(),
+        log_all: reader
+            .optional("LOG_LEVEL")
+            .is_none_or(|level| level == "info" || level == "debug"),
+    }
+}
+
+fn handoff(lookup: Lookup<'_>) -> Result<HandoffKey, Vec<Fault>> {
+    let mut reader = Reader::new(lookup);
+    let (id, key) = (reader.required("HANDOFF_KEY_ID"), reader.required("HANDOFF_KEY"));
+    if id
+        .as_ref()
+        .is_some_and(|id| id.bytes().any(|byte| !byte.is_ascii_graphic()))
+    {
+        reader.fault("HANDOFF_KEY_ID", "must be visible ASCII, it travels in a header");
+    }
+    let pair = id.zip(key).map(|(id, key)| HandoffKey {
+        id,
+        secret: Secret::new(key),
+    });
+    reader.finish(pair)
+}
+
+fn session(lookup: Lookup<'_>) -> Result<SessionRules, Vec<Fault>> {
+    let mut reader = Reader::new(lookup);
+    let keys = reader.rotating("SESSION_HS256_SECRET", None);
+    let issuer = reader.optional("SESSION_ISSUER");
+    let audience = reader
+        .optional("SESSION_AUDIENCE")
+        .unwrap_or_else(|| "authenticated".to_owned());
+    reader.finish(keys.map(|keys| SessionRules {
+        keys,
+        issuer,
+        audience,
+    }))
+}
+
+fn origin(lookup: Lookup<'_>, bound: bool) -> Result<String, Vec<Fault>> {
+    let mut reader = Reader::new(lookup);
+    if bound {
+        return Ok(String::new());
+    }
+    let base = reader
+        .required("ORIGIN_BASE_URL")
+        .map(|base| base.trim_end_matches('/').to_owned());
+    if base
+        .as_ref()
+        .is_some_and(|base| !base.starts_with("https://") && !base.starts_with("http://"))
+    {
+        reader.fault(
+            "ORIGIN_BASE_URL",
+            "must begin with https:// (or http:// on your own machine)",
+        );
+    }
+    reader.finish(base)
+}
+
+fn limiter(bound: bool) -> Result<(), Vec<Fault>> {
+    let fault = Fault {
+        setting: "RL_ADDRESS".to_owned(),
+        reason: "the rate limit is not bound".to_owned(),
+    };
+    if bound { Ok(()) } else { Err(vec![fault]) }
+}
+
+/// An unusable number falls back to the default: refusing every webhook over it would help nobody.
+fn shards(text: Option<&str>) -> u32 {
+    let shards = text
+        .and_then(|text| text.parse().ok())
+        .filter(|shards| (1..=SHARDS_MAX).contains(shards));
+    shards.unwrap_or(16)
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::{Settings, from_lookup};
+
+    /// Settings from `NAME=value` lines.
+    pub(crate) fn settings_of(lines: &str) -> Settings {
+        let lookup = |name: &str| {
+            lines
+                .lines()
+                .find_map(|line| line.strip_prefix(name)?.strip_prefix('='))
+                .map(str::to_owned)
+        };
+        from_lookup(&lookup, &|_| false)
+    }
+
+    #[test]
+    fn a_missing_setting_is_named_and_never_its_value() {
+        let settings = settings_of("HANDOFF_KEY=secret\nORIGIN_BASE_URL=ftp://x");
+        let faults = settings.handoff.unwrap_err();
+        assert_eq!(faults[0].to_string(), "HANDOFF_KEY_ID: is not set");
+        assert!(
+            settings.origin.unwrap_err()[0]
+                .to_string()
+                .starts_with("ORIGIN_BASE_URL: must begin")
+        );
+        assert_eq!(settings.session.unwrap_err()[0].setting, "SESSION_HS256_SECRET");
+        assert_eq!(settings.limiter.unwrap_err()[0].setting, "RL_ADDRESS");
+    }
+
+    #[test]
+    fn numbers_and_lists_have_bounds_and_defaults() {
+        for (text, shards) in [
+            ("", 16),
+            ("INBOX_SHARDS=4", 4),
+            ("INBOX_SHARDS=0", 16),
+            ("INBOX_SHARDS=999", 16),
+        ] {
+            assert_eq!(settings_of(text).shards, shards, "{text:?}");
+        }
+        let listed = settings_of("CORS_ORIGINS=https://a.example, https://b.example").cors_origins;
+        assert_eq!(listed, ["https://a.example", "https://b.example"]);
+        assert!(settings_of("").log_all);
+        assert!(!settings_of("LOG_LEVEL=warn").log_all);
+    }
+}

@@ -1,0 +1,137 @@
+//! Delivers pending events to the origin: per order in sequence, orders in parallel.
+//!
+//! accept, alarm → **deliver** → `origin` → store. `start` sends one event in the background; when it ends, the
+//! row is settled and `pump` starts what has become free: the next event of the order, or another order.
+//!
+//! Invariant: an order is in `in_flight` from `start` until its row is settled, so two events of one order are
+//! never on their way together; the row is settled only if it is still pending (a statement that checks it, not
+//! a memory of it). Failure: anything but a clear answer keeps the row with a later `next_at`; the alarm, which is
+//! set whenever a row is pending, is the safety net under all of this.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use wasm_bindgen_futures::spawn_local;
+
+use super::state::{Occurrence, State, Verdict, next, verdict};
+use super::{IN_FLIGHT_MAX, Shard, backoff};
+use crate::origin::{self, Question};
+use crate::parcel::Parcel;
+use crate::port::Broken;
+use crate::{clock, config, log};
+
+/// How long the origin has for one event.
+const BUDGET_MS: u32 = 2_000;
+/// How many due heads one search of the table gives.
+const HEADS: u32 = 64;
+
+/// Sends one event in the background. The caller has seen that the order may start.
+pub(super) fn start(shard: &Rc<Shard>, key: &str, order: &str, bytes: Vec<u8>, attempts: u32) {
+    shard.in_flight.borrow_mut().insert(order.to_owned());
+    let (shard, key, order) = (Rc::clone(shard), key.to_owned(), order.to_owned());
+    spawn_local(async move {
+        let verdict = attempt(&shard, &bytes).await;
+        if let Err(broken) = settle(&shard, &key, attempts, verdict) {
+            log::broken("inbox-settle", &broken.0);
+        }
+        shard.in_flight.borrow_mut().remove(&order);
+        pump(&shard);
+    });
+}
+
+/// Starts due events while there are places.
+pub(super) fn pump(shard: &Rc<Shard>) {
+    if let Err(broken) = try_pump(shard) {
+        log::broken("inbox-pump", &broken.0);
+    }
+}
+
+fn try_pump(shard: &Rc<Shard>) -> Result<(), Broken> {
+    while free(shard) {
+        let Some((key, order)) = next_due(shard)? else {
+            return Ok(());
+        };
+        let taken = shard.in_flight.borrow().contains(&order);
+        // Loaded now, not when it was found: it may have been settled since.
+        if let (false, Some((bytes, attempts))) = (taken, shard.store.load(&key)?) {
+            start(shard, &key, &order, bytes, attempts);
+        }
+    }
+    Ok(())
+}
+
+/// Whether a place is free and something may be waiting for it.
+fn free(shard: &Shard) -> bool {
+    let in_flight = shard.in_flight.borrow().len();
+    in_flight < IN_FLIGHT_MAX && shard.pending.get() > i64::try_from(in_flight).unwrap_or(i64::MAX)
+}
+
+/// The next due head; the table is searched only when the last search is used up.
+fn next_due(shard: &Shard) -> Result<Option<(String, String)>, Broken> {
+    let found = shard.due.borrow_mut().pop_front();
+    if found.is_some() {
+        return Ok(found);
+    }
+    let heads = shard.store.heads(clock::now(), HEADS)?;
+    let in_flight = shard.in_flight.borrow();
+    let fresh = heads.into_iter().filter(|(_, order)| !in_flight.contains(order));
+    let mut due = shard.due.borrow_mut();
+    due.extend(fresh);
+    Ok(due.pop_front())
+}
+
+async fn attempt(shard: &Shard, bytes: &[u8]) -> Verdict {
+    let parcel = Parcel::decode(bytes);
+    let Some((parcel, envelope)) = parcel.and_then(|parcel| Some((parcel, parcel.envelope()?))) else {
+        return Verdict::Parked("unreadable".to_owned());
+    };
+    let (delivery, body) = (parcel.delivery.to_string(), envelope.to_json());
+    let question = Question {
+        method: "POST",
+        path: "/internal/v1/events",
+        delivery: &delivery,
+        subject: "",
+        idempotency_key: "",
+        body: &body,
+        budget_ms: BUDGET_MS,
+    };
+    let settings = config::settings(&shard.env);
+    let reply = origin::ask(&shard.env, &settings, &question, clock::now())
+        .await
+        .ok();
+    let status = reply.as_ref().map(|reply| reply.status);
+    let problem = reply
+        .filter(|reply| reply.status >= 400)
+        .map(|reply| reply.problem_slug());
+    log::delivery(
+        &delivery,
+        status,
+        problem.as_deref().unwrap_or_default(),
+        settings.log_all,
+    );
+    verdict(status, problem.as_deref().unwrap_or_default())
+}
+
+/// Writes down what an attempt came to. Each statement checks that the row is still pending.
+fn settle(shard: &Shard, key: &str, attempts: u32, verdict: Verdict) -> Result<(), Broken> {
+    let now = clock::now();
+    let occurrence = Occurrence::Attempt(verdict);
+    let moved = match (next(Some(State::Pending), &occurrence), occurrence) {
+        (Some(State::Parked), Occurrence::Attempt(Verdict::Parked(reason))) => {
+            shard.store.parked(key, &reason, now)?
+        }
+        (Some(_), _) => shard.store.delivered(key, now)?,
+        (None, _) => {
+            let attempts = attempts.saturating_add(1);
+            let delay = u64::try_from(backoff::delay_ms(key, attempts)).unwrap_or(u64::MAX);
+            let next_at = now.plus(Duration::from_millis(delay));
+            shard.store.kept(key, attempts, next_at)?;
+            shard.arm(next_at);
+            false
+        }
+    };
+    if moved {
+        shard.pending.set(shard.pending.get().saturating_sub(1));
+    }
+    Ok(())
+}

@@ -1,0 +1,205 @@
+//! The inbox: keeps every acknowledged event until the origin has it. A SQLite Durable Object, one a shard.
+//!
+//! forward → **inbox** → origin. `mod` is the object and its `accept`; `state` and `backoff` decide; `store` has
+//! the SQL; `deliver` sends; `alarm` comes back.
+//!
+//! Accept is one synchronous block: insert the key and the raw event, or find it, and arm the alarm. The runtime
+//! commits it as one and holds every answer and every outgoing request until it is durable (output gate), so
+//! nothing is acknowledged, and nothing sent, that a crash could take back. Then the origin is tried at once, but the
+//! provider does not wait for it: the event is durable, and a slow origin should not become a slow answer.
+//!
+//! Invariants: a key has one row; an order has at most one event on its way, the earliest pending; while a row is
+//! pending, an alarm is set. Memory only saves work: after a restart all is read from the table again.
+//! No borrow is held over an await (a second event would panic on it).
+//! Failure: a broken store answers 503 and the provider comes again.
+
+mod alarm;
+mod backoff;
+mod deliver;
+mod state;
+mod store;
+
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeSet, VecDeque};
+use std::rc::Rc;
+use std::time::Duration;
+
+use tollgate_shared::time::Timestamp;
+use wasm_bindgen::JsValue;
+use wasm_bindgen::prelude::{Closure, wasm_bindgen};
+use worker::Env;
+
+use self::state::{Occurrence, State};
+use self::store::{NewRow, Store};
+use crate::forward::{INBOX_KNOWN, INBOX_NEW};
+use crate::parcel::Parcel;
+use crate::port::{self, Broken, ObjectState, Request};
+use crate::{clock, log};
+
+/// As many as the platform opens connections at a time (reference §4).
+const IN_FLIGHT_MAX: usize = 6;
+/// A row that is on its way is not due before this: the budget of an attempt and some air.
+const UNDERWAY: Duration = Duration::from_secs(5);
+
+/// What a shard knows beside its table.
+pub(crate) struct Shard {
+    state: ObjectState,
+    env: Env,
+    store: Store,
+    /// Orders with an event on its way.
+    in_flight: RefCell<BTreeSet<String>>,
+    /// Due heads (key, order) found by the last search.
+    due: RefCell<VecDeque<(String, String)>>,
+    /// Pending rows, those on their way included.
+    pending: Cell<i64>,
+    last_seq: Cell<i64>,
+    /// When the alarm that this instance set will ring.
+    armed_for: Cell<Option<Timestamp>>,
+}
+
+/// The Durable Object class `Inbox`.
+#[wasm_bindgen]
+pub struct Inbox {
+    shard: Option<Rc<Shard>>,
+    accept: Closure<dyn Fn(Vec<u8>) -> u16>,
+    figures: Closure<dyn Fn() -> String>,
+}
+
+#[wasm_bindgen]
+impl Inbox {
+    /// Called by the runtime when the first event for this object comes in. Never throws: a store that does not
+    /// open leaves an object that answers 503.
+    #[wasm_bindgen(constructor)]
+    pub fn new(state: ObjectState, env: Env) -> Self {
+        let shard = match Shard::open(state, env) {
+            Ok(shard) => Some(Rc::new(shard)),
+            Err(broken) => {
+                log::broken("inbox-open", &broken.0);
+                None
+            }
+        };
+        if let Some(shard) = &shard {
+            shard.arm_if_pending();
+        }
+        let (accepting, showing) = (shard.clone(), shard.clone());
+        Self {
+            shard,
+            accept: Closure::new(move |parcel: Vec<u8>| match &accepting {
+                Some(shard) => accept(shard, &parcel),
+                None => 503,
+            }),
+            figures: Closure::new(move || showing.as_ref().map_or_else(String::new, |shard| shard.figures())),
+        }
+    }
+
+    /// A parcel from the gate (POST), or the question for figures.
+    pub async fn fetch(&self, request: Request) -> Result<JsValue, JsValue> {
+        let (accept, figures) = (self.accept.as_ref().clone(), self.figures.as_ref().clone());
+        port::inbox(&request, &accept, &figures).await
+    }
+
+    /// The runtime's clock struck.
+    pub fn alarm(&self) {
+        if let Some(shard) = &self.shard {
+            alarm::ring(shard);
+        }
+    }
+}
+
+/// Insert or find, in one synchronous block. The answer is the HTTP status for the gate.
+fn accept(shard: &Rc<Shard>, bytes: &[u8]) -> u16 {
+    let Some(parcel) = Parcel::decode(bytes) else {
+        return 400;
+    };
+    let now = clock::now();
+    let at_once = shard.may_start(parcel.order);
+    let next_at = if at_once { now.plus(UNDERWAY) } else { now };
+    let seq = shard.last_seq.get().saturating_add(1);
+    let row = NewRow {
+        key: parcel.key,
+        order: parcel.order,
+        seq,
+        parcel: bytes,
+        next_at,
+        now,
+    };
+    match shard.keep(&row) {
+        Ok(true) => {}
+        Ok(false) => return INBOX_KNOWN,
+        Err(broken) => {
+            log::broken("inbox-accept", &broken.0);
+            return 503;
+        }
+    }
+    // After this point the event is ours and must be delivered.
+    shard.last_seq.set(seq);
+    shard.pending.set(shard.pending.get().saturating_add(1));
+    shard.arm(next_at.max(now.plus(UNDERWAY)));
+    if at_once {
+        deliver::start(shard, parcel.key, parcel.order, bytes.to_vec(), 0);
+    }
+    INBOX_NEW
+}
+
+impl Shard {
+    fn open(state: ObjectState, env: Env) -> Result<Self, Broken> {
+        let (store, pending, last_seq) = Store::open(port::sql_of(&state))?;
+        Ok(Self {
+            state,
+            env,
+            store,
+            in_flight: RefCell::default(),
+            due: RefCell::default(),
+            pending: Cell::new(pending),
+            last_seq: Cell::new(last_seq),
+            armed_for: Cell::new(None),
+        })
+    }
+
+    /// Writes the row if its state asks for it: new, or parked and sent again. `false`: known, nothing to do.
+    fn keep(&self, row: &NewRow<'_>) -> Result<bool, Broken> {
+        if self.store.insert(row)? {
+            return Ok(true);
+        }
+        let known = self.store.state(row.key)?;
+        if state::next(known, &Occurrence::Notice) == Some(State::Pending) {
+            return self.store.revive(row);
+        }
+        Ok(false)
+    }
+
+    /// Whether an event of this order may go now: a place is free and no earlier event of the order is pending.
+    /// The table is asked only if something waits that is not on its way.
+    fn may_start(&self, order: &str) -> bool {
+        let in_flight = self.in_flight.borrow();
+        if in_flight.len() >= IN_FLIGHT_MAX || in_flight.contains(order) {
+            return false;
+        }
+        let waiting = self.pending.get() > i64::try_from(in_flight.len()).unwrap_or(i64::MAX);
+        // A store that cannot say is taken to hold one: the alarm finds out.
+        !(waiting && self.store.waits(order).unwrap_or(true))
+    }
+
+    /// Makes sure that the alarm rings at `at` or before.
+    fn arm(&self, at: Timestamp) {
+        if self.armed_for.get().is_some_and(|armed| armed <= at) {
+            return;
+        }
+        match port::arm(&self.state, port::number(at.unix_ms())) {
+            Ok(()) => self.armed_for.set(Some(at)),
+            Err(thrown) => log::broken("inbox-arm", &format!("{thrown:?}")),
+        }
+    }
+
+    /// After a restart: pending rows without this instance's alarm get one.
+    fn arm_if_pending(&self) {
+        if self.pending.get() > 0 {
+            self.arm(clock::now().plus(Duration::from_secs(1)));
+        }
+    }
+
+    fn figures(&self) -> String {
+        let figures = self.store.figures().unwrap_or_default();
+        serde_json::to_string(&figures).unwrap_or_default()
+    }
+}

@@ -1,0 +1,234 @@
+//! The inbox's table, and the only SQL of the inbox.
+//!
+//! `inbox` (accept, deliver, alarm) → **store** → SQLite of the Durable Object.
+//!
+//! One row an event: its key is the primary key of a WITHOUT ROWID table, so that a new event writes one row
+//! (and one entry of the partial index while it is pending) and a repeat writes none (measured: reference 5.2).
+//! `parcel` is dropped on delivery; the key stays for 35 days, longer than any provider repeats.
+//!
+//! Invariant: no `.one()` and no lazy cursor (both throw through wasm); every statement is complete when its
+//! function returns, and statements without an await between them commit together. Not here: which state
+//! follows which (`state`). Failure: a JavaScript exception, as `Broken`.
+
+use js_sys::{Array, JsString};
+use tollgate_shared::time::Timestamp;
+use wasm_bindgen::JsValue;
+
+use super::state::State;
+use crate::port::{self, Broken, Sql, number};
+
+const SCHEMA: &str = "
+CREATE TABLE IF NOT EXISTS event (
+  key TEXT PRIMARY KEY,
+  state INTEGER NOT NULL,           -- 0 pending, 1 delivered, 2 parked
+  order_key TEXT NOT NULL,
+  seq INTEGER NOT NULL,             -- order of arrival
+  parcel BLOB,                      -- NULL once delivered
+  attempts INTEGER NOT NULL DEFAULT 0,
+  next_at INTEGER NOT NULL,         -- ms; not before
+  changed_at INTEGER NOT NULL,      -- ms; when it came to this state
+  reason TEXT NOT NULL DEFAULT ''   -- why it is parked
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS event_pending ON event (order_key, seq) WHERE state = 0";
+const COUNTS: &str = "SELECT COUNT(*), COALESCE(MAX(seq), 0) FROM event WHERE state = 0";
+const INSERT: &str = "INSERT INTO event (key, state, order_key, seq, parcel, next_at, changed_at)
+  VALUES (?1, 0, ?2, ?3, ?4, ?5, ?6) ON CONFLICT (key) DO NOTHING";
+const STATE: &str = "SELECT state FROM event WHERE key = ?1";
+const REVIVE: &str = "UPDATE event SET state = 0, order_key = ?2, seq = ?3, parcel = ?4, attempts = 0,
+  next_at = ?5, changed_at = ?6, reason = '' WHERE key = ?1 AND state = 2";
+const DELIVERED: &str = "UPDATE event SET state = 1, parcel = NULL, order_key = '', changed_at = ?2
+  WHERE key = ?1 AND state = 0";
+const PARKED: &str = "UPDATE event SET state = 2, reason = ?3, changed_at = ?2 WHERE key = ?1 AND state = 0";
+const KEPT: &str = "UPDATE event SET attempts = ?2, next_at = ?3 WHERE key = ?1 AND state = 0";
+// The head of each order that is due: behind a head that waits, its whole order waits.
+const HEADS: &str = "SELECT e.key, e.order_key FROM event AS e WHERE e.state = 0 AND e.next_at <= ?1
+  AND NOT EXISTS (SELECT 1 FROM event AS earlier
+    WHERE earlier.state = 0 AND earlier.order_key = e.order_key AND earlier.seq < e.seq)
+  ORDER BY e.seq LIMIT ?2";
+const LOAD: &str = "SELECT parcel, attempts FROM event WHERE key = ?1 AND state = 0";
+const WAITS: &str = "SELECT 1 FROM event WHERE state = 0 AND order_key = ?1 LIMIT 1";
+const SOONEST: &str = "SELECT MIN(next_at) FROM event WHERE state = 0";
+const EXPIRE: &str = "DELETE FROM event WHERE key IN
+  (SELECT key FROM event WHERE state = 1 AND changed_at < ?1 LIMIT ?2)";
+const ANY: &str = "SELECT 1 FROM event LIMIT 1";
+const FIGURES: &str = "SELECT COALESCE(SUM(state = 0), 0), COALESCE(SUM(state = 2), 0),
+  MIN(CASE WHEN state = 0 THEN changed_at END) FROM event WHERE state IN (0, 2)";
+const REASONS: &str = "SELECT reason, COUNT(*) FROM event WHERE state = 2 GROUP BY reason
+  ORDER BY COUNT(*) DESC LIMIT 10";
+
+thread_local! {
+    // Texts, not objects of a request: kept so that the hot path does not decode them again.
+    static INSERT_JS: JsString = JsString::from(INSERT);
+    static DELIVERED_JS: JsString = JsString::from(DELIVERED);
+}
+
+/// A row to write.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct NewRow<'a> {
+    pub(crate) key: &'a str,
+    pub(crate) order: &'a str,
+    pub(crate) seq: i64,
+    pub(crate) parcel: &'a [u8],
+    pub(crate) next_at: Timestamp,
+    pub(crate) now: Timestamp,
+}
+
+/// What health shows of a shard.
+#[derive(Debug, Default, serde::Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Figures {
+    pub(crate) pending: i64,
+    pub(crate) parked: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) oldest_pending_ms: Option<i64>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) parked_reasons: Vec<(String, i64)>,
+}
+
+/// The table of one inbox.
+pub(crate) struct Store {
+    sql: Sql,
+}
+
+impl Store {
+    /// Makes the table if it is not there; gives the number of pending rows and the last place in the order.
+    pub(crate) fn open(sql: Sql) -> Result<(Self, i64, i64), Broken> {
+        let store = Self { sql };
+        store.write(&JsString::from(SCHEMA), &[])?;
+        let counted = store.first(COUNTS, &[])?;
+        let cell = |column| {
+            counted
+                .as_ref()
+                .and_then(|row| port::whole_cell(row, column))
+                .unwrap_or_default()
+        };
+        let (pending, last) = (cell(0), cell(1));
+        Ok((store, pending, last))
+    }
+
+    /// Inserts a pending row; `false` if the key is known.
+    pub(crate) fn insert(&self, row: &NewRow<'_>) -> Result<bool, Broken> {
+        INSERT_JS.with(|insert| self.write_row(insert, row))
+    }
+
+    /// The state of a known key.
+    pub(crate) fn state(&self, key: &str) -> Result<Option<State>, Broken> {
+        let row = self.first(STATE, &[key.into()])?;
+        Ok(row
+            .and_then(|row| port::whole_cell(&row, 0))
+            .and_then(State::from_code))
+    }
+
+    /// Makes a parked row pending again, with the bytes of the repeat.
+    pub(crate) fn revive(&self, row: &NewRow<'_>) -> Result<bool, Broken> {
+        self.write_row(&JsString::from(REVIVE), row)
+    }
+
+    /// pending → delivered; `false` if the row is no longer pending.
+    pub(crate) fn delivered(&self, key: &str, now: Timestamp) -> Result<bool, Broken> {
+        let now = number(now.unix_ms());
+        Ok(DELIVERED_JS.with(|delivered| port::mark(&self.sql, delivered, key, now))? > 0.0)
+    }
+
+    /// pending → parked; `false` if the row is no longer pending.
+    pub(crate) fn parked(&self, key: &str, reason: &str, now: Timestamp) -> Result<bool, Broken> {
+        self.write(&JsString::from(PARKED), &[key.into(), at(now), reason.into()])
+    }
+
+    /// Stays pending, later.
+    pub(crate) fn kept(&self, key: &str, attempts: u32, next_at: Timestamp) -> Result<bool, Broken> {
+        self.write(&JsString::from(KEPT), &[key.into(), attempts.into(), at(next_at)])
+    }
+
+    /// Keys and orders of the due heads.
+    pub(crate) fn heads(&self, now: Timestamp, limit: u32) -> Result<Vec<(String, String)>, Broken> {
+        let rows = self.rows(HEADS, &[at(now), limit.into()])?;
+        Ok(port::each_row(&rows)
+            .map(|row| (port::text_cell(&row, 0), port::text_cell(&row, 1)))
+            .collect())
+    }
+
+    /// The parcel and the attempts so far of a row that is still pending.
+    pub(crate) fn load(&self, key: &str) -> Result<Option<(Vec<u8>, u32)>, Broken> {
+        let row = self.first(LOAD, &[key.into()])?;
+        let attempts = |row: &Array| port::whole_cell(row, 1).and_then(|count| u32::try_from(count).ok());
+        Ok(row.map(|row| (port::bytes_cell(&row, 0), attempts(&row).unwrap_or(u32::MAX))))
+    }
+
+    /// Whether an event of this order is pending.
+    pub(crate) fn waits(&self, order: &str) -> Result<bool, Broken> {
+        Ok(self.first(WAITS, &[order.into()])?.is_some())
+    }
+
+    /// When the next pending row is due.
+    pub(crate) fn soonest(&self) -> Result<Option<Timestamp>, Broken> {
+        let row = self.first(SOONEST, &[])?;
+        Ok(row
+            .and_then(|row| port::whole_cell(&row, 0))
+            .map(Timestamp::from_unix_ms))
+    }
+
+    /// Deletes the keys delivered before `before`, at most `limit`; `true` if there was one.
+    pub(crate) fn expire(&self, before: Timestamp, limit: u32) -> Result<bool, Broken> {
+        self.write(&JsString::from(EXPIRE), &[at(before), limit.into()])
+    }
+
+    /// Whether the table holds anything.
+    pub(crate) fn any(&self) -> Result<bool, Broken> {
+        Ok(self.first(ANY, &[])?.is_some())
+    }
+
+    /// What health shows.
+    pub(crate) fn figures(&self) -> Result<Figures, Broken> {
+        let row = self.first(FIGURES, &[])?;
+        let cell = |column| row.as_ref().and_then(|row| port::whole_cell(row, column));
+        let reasons = self.rows(REASONS, &[])?;
+        let reason = |row: Array| {
+            (
+                port::text_cell(&row, 0),
+                port::whole_cell(&row, 1).unwrap_or_default(),
+            )
+        };
+        Ok(Figures {
+            pending: cell(0).unwrap_or_default(),
+            parked: cell(1).unwrap_or_default(),
+            oldest_pending_ms: cell(2),
+            parked_reasons: port::each_row(&reasons).map(reason).collect(),
+        })
+    }
+
+    /// One crossing for all bindings: this is the write that every notice pays for.
+    fn write_row(&self, query: &JsString, row: &NewRow<'_>) -> Result<bool, Broken> {
+        let (next_at, now) = (number(row.next_at.unix_ms()), number(row.now.unix_ms()));
+        let written = port::write_event(
+            &self.sql,
+            query,
+            row.key,
+            row.order,
+            number(row.seq),
+            row.parcel,
+            next_at,
+            now,
+        )?;
+        Ok(written > 0.0)
+    }
+
+    fn write(&self, query: &JsString, bindings: &[JsValue]) -> Result<bool, Broken> {
+        let bindings = bindings.iter().collect::<Array>();
+        Ok(port::rows_written(&self.sql, query, &bindings)? > 0.0)
+    }
+
+    fn rows(&self, query: &str, bindings: &[JsValue]) -> Result<Array, Broken> {
+        let bindings = bindings.iter().collect::<Array>();
+        Ok(port::rows(&self.sql, &JsString::from(query), &bindings)?)
+    }
+
+    fn first(&self, query: &str, bindings: &[JsValue]) -> Result<Option<Array>, Broken> {
+        let rows = self.rows(query, bindings)?;
+        Ok(port::each_row(&rows).next())
+    }
+}
+
+fn at(time: Timestamp) -> JsValue {
+    number(time.unix_ms()).into()
+}

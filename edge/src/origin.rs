@@ -1,0 +1,221 @@
+//! The signed hop to the origin.
+//!
+//! `inbox::deliver`, `caller`, `status`, `health` → **origin** → the origin's internal routes (ED-4).
+//!
+//! Invariant: no request leaves without a signature over what leaves (`shared::handoff`), signed at the moment of
+//! sending, so that a delivery after hours is not stale. The service binding is preferred; otherwise the base URL.
+//! A redirect is not followed: it would carry a signed body elsewhere. Failure: no answer within the budget, or
+//! none that can be read, is `Unreachable`; what that means is the caller's to say.
+
+use tollgate_shared::handoff::{
+    self, DELIVERY_HEADER, HandoffKey, KEY_ID_HEADER, SIGNATURE_HEADER, SUBJECT_HEADER, TIMESTAMP_HEADER,
+};
+use tollgate_shared::time::Timestamp;
+use worker::Env;
+
+use crate::config::Settings;
+use crate::port;
+
+/// What is asked of the origin.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Question<'a> {
+    /// GET or POST.
+    pub(crate) method: &'static str,
+    /// On the internal side, query included.
+    pub(crate) path: &'a str,
+    /// Follows the delivery.
+    pub(crate) delivery: &'a str,
+    /// The verified user, or empty.
+    pub(crate) subject: &'a str,
+    /// Forwarded on checkout; empty elsewhere. Visible ASCII.
+    pub(crate) idempotency_key: &'a str,
+    /// JSON, or empty.
+    pub(crate) body: &'a [u8],
+    /// How long to wait for the whole answer.
+    pub(crate) budget_ms: u32,
+}
+
+/// What came back, from the origin or from one of our own Durable Objects.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Reply {
+    pub(crate) status: u16,
+    pub(crate) content_type: String,
+    /// The one further header that the asker wanted.
+    pub(crate) header: String,
+    pub(crate) body: String,
+}
+
+/// No answer that can be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Unreachable;
+
+/// Signs and sends.
+pub(crate) async fn ask(
+    env: &Env,
+    settings: &Settings,
+    question: &Question<'_>,
+    now: Timestamp,
+) -> Result<Reply, Unreachable> {
+    let (Ok(key), Ok(base)) = (&settings.handoff, &settings.origin) else {
+        return Err(Unreachable);
+    };
+    let lines = header_lines(key, question, now);
+    let Question {
+        method,
+        path,
+        body,
+        budget_ms,
+        ..
+    } = *question;
+    let packed = port::send(env, base, path, method, &lines, body, budget_ms)
+        .await
+        .map_err(|_| Unreachable)?;
+    packed.as_string().as_deref().and_then(unpack).ok_or(Unreachable)
+}
+
+fn header_lines(key: &HandoffKey, question: &Question<'_>, now: Timestamp) -> String {
+    let timestamp = now.unix_seconds().to_string();
+    let request = handoff::Request {
+        method: question.method,
+        path_and_query: question.path,
+        timestamp: &timestamp,
+        delivery: question.delivery,
+        subject: question.subject,
+        body: question.body,
+    };
+    let signature = handoff::sign(key, &request);
+    let pairs = [
+        (KEY_ID_HEADER, key.id.as_str()),
+        (TIMESTAMP_HEADER, &timestamp),
+        (DELIVERY_HEADER, question.delivery),
+        (SUBJECT_HEADER, question.subject),
+        (SIGNATURE_HEADER, &signature),
+        (
+            "content-type",
+            if question.body.is_empty() {
+                ""
+            } else {
+                "application/json"
+            },
+        ),
+        ("idempotency-key", question.idempotency_key),
+    ];
+    let mut lines = String::with_capacity(384);
+    // The subject's header is signed and stays even when it is empty; the rest is left out when empty.
+    for (name, value) in pairs
+        .into_iter()
+        .filter(|(name, value)| !value.is_empty() || *name == SUBJECT_HEADER)
+    {
+        for part in [name, ": ", value, "\n"] {
+            lines.push_str(part);
+        }
+    }
+    lines
+}
+
+/// Reads what `packed` of glue.mjs wrote: status, content type, one header, body.
+pub(crate) fn unpack(packed: &str) -> Option<Reply> {
+    let mut parts = packed.splitn(4, '\n');
+    Some(Reply {
+        status: parts.next()?.parse().ok()?,
+        content_type: parts.next()?.to_owned(),
+        header: parts.next()?.to_owned(),
+        body: parts.next()?.to_owned(),
+    })
+}
+
+impl Reply {
+    /// The last word of the problem's type, if the body is a problem document.
+    pub(crate) fn problem_slug(&self) -> String {
+        #[derive(serde::Deserialize)]
+        struct Typed {
+            #[serde(rename = "type")]
+            type_urn: String,
+        }
+        let typed = serde_json::from_str::<Typed>(&self.body)
+            .map(|typed| typed.type_urn)
+            .unwrap_or_default();
+        let slug = typed.rsplit(':').next().unwrap_or_default();
+        if slug.bytes()
+            .all(|byte| byte.is_ascii_lowercase() || byte == b'-') { slug.to_owned() } else { Default::default() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Question, Reply, header_lines, unpack};
+    use tollgate_shared::handoff::{self, HandoffKey};
+    use tollgate_shared::secret::{Rotating, Secret};
+    use tollgate_shared::time::Timestamp;
+
+    const QUESTION: Question<'_> = Question {
+        method: "POST",
+        path: "/internal/v1/events",
+        delivery: "018bcfe5-6800-7000-8000-000000000000",
+        subject: "",
+        idempotency_key: "",
+        body: b"{}",
+        budget_ms: 2000,
+    };
+
+    #[test]
+    fn ed_4_the_origin_accepts_what_is_sent() {
+        let key = HandoffKey {
+            id: "k1".to_owned(),
+            secret: Secret::new("0123456789abcdef".to_owned()),
+        };
+        let now = Timestamp::from_unix_seconds(1_700_000_000);
+        let lines = header_lines(&key, &QUESTION, now);
+        let value = |name: &str| {
+            lines
+                .lines()
+                .find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
+                .unwrap()
+                .to_owned()
+        };
+        let request = handoff::Request {
+            method: "POST",
+            path_and_query: QUESTION.path,
+            timestamp: &value("tollgate-timestamp"),
+            delivery: &value("tollgate-delivery"),
+            subject: &value("tollgate-subject"),
+            body: QUESTION.body,
+        };
+        let keys = Rotating {
+            current: key,
+            previous: None,
+        };
+        let signature = value("tollgate-signature");
+        assert_eq!(
+            handoff::verify(&keys, &value("tollgate-key-id"), &request, &signature, now),
+            Ok(())
+        );
+        assert!(!lines.contains("idempotency-key"));
+    }
+
+    #[test]
+    fn a_reply_keeps_the_line_feeds_of_its_body() {
+        let reply = unpack("422\napplication/problem+json\n\n{\n}\n").unwrap();
+        assert_eq!((reply.status, reply.body.as_str()), (422, "{\n}\n"));
+        assert_eq!(unpack("abc\n\n\n"), None);
+    }
+
+    #[test]
+    fn only_a_plain_slug_is_taken_from_a_problem() {
+        let slug = |body: &str| {
+            Reply {
+                status: 422,
+                content_type: String::new(),
+                header: String::new(),
+                body: body.to_owned(),
+            }
+            .problem_slug()
+        };
+        assert_eq!(
+            slug(r#"{"type":"urn:tollgate:problem:key-mismatch"}"#),
+            "key-mismatch"
+        );
+        assert_eq!(slug(r#"{"type":"<script>"}"#), "");
+        assert_eq!(slug("no JSON"), "");
+    }
+}
