@@ -13,6 +13,9 @@ use anyhow::{Result, bail};
 /// How long to rest between two looks at a condition of another process.
 const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
+/// How often a part that should stay up is looked at.
+const WATCH_INTERVAL: Duration = Duration::from_millis(500);
+
 /// A moment from which elapsed time is measured.
 #[derive(Debug, Clone, Copy)]
 pub struct Stopwatch(Instant);
@@ -49,6 +52,16 @@ where
             bail!("{what} did not happen within {} s", limit.as_secs());
         }
         tokio::time::sleep(POLL_INTERVAL).await;
+    }
+}
+
+/// Looks at something again and again until it fails, and returns that failure.
+pub async fn watch(mut look: impl FnMut() -> Result<()>) -> anyhow::Error {
+    loop {
+        if let Err(error) = look() {
+            return error;
+        }
+        tokio::time::sleep(WATCH_INTERVAL).await;
     }
 }
 

@@ -8,6 +8,7 @@
 //! Not here: what any part means; this crate knows programs, ports and files only.
 //! Failure: every error is a sentence saying which step failed, with the tail of the log it left.
 
+pub mod bench;
 pub mod build_edge;
 pub mod cache;
 pub mod clock;
@@ -17,4 +18,5 @@ pub mod ports;
 pub mod progress;
 pub mod run;
 pub mod setup;
+pub mod stack;
 pub mod supervise;

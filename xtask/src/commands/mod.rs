@@ -4,6 +4,11 @@
 //!
 //! Invariant: a command prints a line a step and returns an error if any step failed; none exits the process.
 
+mod bench;
+mod check;
+mod dev;
+mod test;
+
 use anyhow::Result;
 use clap::Subcommand;
 
@@ -15,6 +20,24 @@ use crate::setup;
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Start everything, make one purchase, stay up
+    Dev {
+        /// Exit after the purchase: 0 only if the ledger holds it
+        #[arg(long)]
+        once: bool,
+    },
+    /// Run every test, or those whose name contains a filter
+    Test {
+        /// Parts of test names
+        filters: Vec<String>,
+    },
+    /// Format, lints on host and wasm, licences, documentation, house rules
+    Check,
+    /// Measure against a peer in the same run
+    Bench {
+        /// What to measure
+        subject: bench::Subject,
+    },
     /// Install what is missing: npm packages, the wasm target, build tools
     Setup,
     /// Build the worker into edge/build (wrangler.toml calls this)
@@ -24,6 +47,10 @@ pub enum Command {
 /// Does it.
 pub async fn run(config: &Config, command: Command) -> Result<()> {
     match command {
+        Command::Dev { once } => dev::run(config, once).await?,
+        Command::Test { filters } => test::run(config, &filters).await?,
+        Command::Check => check::run(config).await?,
+        Command::Bench { subject } => bench::run(config, subject).await?,
         Command::Setup => {
             setup::prepare(config, &Progress::new(setup::STEPS)).await?;
         }

@@ -56,7 +56,7 @@ impl Postgres {
     /// Starts a server, unless the environment names one.
     pub async fn start(config: &Config, durability: Durability, log: PathBuf) -> Result<Self> {
         match &config.database_url {
-            Some(url) => Ok(Self { url: url.clone(), own: None }),
+            Some(url) => Ok(Self::shared(url)),
             None => Self::start_own(config, durability, log).await,
         }
     }
@@ -73,6 +73,12 @@ impl Postgres {
         own.run().await?;
         let url = format!("postgres://postgres:{password}@127.0.0.1:{port}/postgres");
         Ok(Self { url, own: Some(own) })
+    }
+
+    /// A server that somebody else started and stops.
+    #[must_use]
+    pub fn shared(url: &str) -> Self {
+        Self { url: url.to_owned(), own: None }
     }
 
     /// The URL of its superuser.
