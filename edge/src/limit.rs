@@ -13,10 +13,14 @@ use std::net::IpAddr;
 pub(crate) fn key(group: &str, address: &str) -> String {
     match address.parse::<IpAddr>() {
         Ok(IpAddr::V4(v4)) => format!("{group}|{v4}"),
-        Ok(IpAddr::V6(v6)) => if let Some(v4) = v6.to_ipv4_mapped() { format!("{group}|{v4}") } else {
-            let [a, b, c, d, ..] = v6.segments();
-            format!("{group}|{a:x}:{b:x}:{c:x}:{d:x}::/64")
-        },
+        Ok(IpAddr::V6(v6)) => {
+            if let Some(v4) = v6.to_ipv4_mapped() {
+                format!("{group}|{v4}")
+            } else {
+                let [a, b, c, d, ..] = v6.segments();
+                format!("{group}|{a:x}:{b:x}:{c:x}:{d:x}::/64")
+            }
+        }
         Err(_) => format!("{group}|unknown"),
     }
 }

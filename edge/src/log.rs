@@ -25,7 +25,7 @@ struct Request<'a> {
 }
 
 #[derive(Serialize)]
-struct Delivery<'a> {
+struct Attempt<'a> {
     event: &'static str,
     delivery: &'a str,
     status: u16,
@@ -62,7 +62,7 @@ pub(crate) fn delivery(delivery: &str, status: Option<u16>, problem: &str, all: 
     if all || !well {
         let outcome = if well { "delivered" } else { problem };
         write(
-            &Delivery {
+            &Attempt {
                 event: "delivery",
                 delivery,
                 status,

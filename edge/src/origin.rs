@@ -136,8 +136,11 @@ impl Reply {
             .map(|typed| typed.type_urn)
             .unwrap_or_default();
         let slug = typed.rsplit(':').next().unwrap_or_default();
-        if slug.bytes()
-            .all(|byte| byte.is_ascii_lowercase() || byte == b'-') { slug.to_owned() } else { Default::default() }
+        if slug.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-') {
+            slug.to_owned()
+        } else {
+            String::new()
+        }
     }
 }
 

@@ -49,11 +49,12 @@ pub(crate) fn encode(
     unverified: &Unverified<'_>,
     delivery: DeliveryId,
 ) -> Vec<u8> {
-    let headers: String = unverified
+    let headers: Vec<[&str; 4]> = unverified
         .headers
         .iter()
-        .map(|(name, value)| format!("{name}: {value}\n"))
+        .map(|(name, value)| [name.as_str(), ": ", value.as_str(), "\n"])
         .collect();
+    let headers = headers.concat().concat();
     let parts: [&[u8]; 6] = [
         event.key.as_str().as_bytes(),
         order.as_bytes(),

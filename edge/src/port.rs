@@ -15,12 +15,12 @@ use worker::Env;
 #[wasm_bindgen(module = "/src/glue.mjs")]
 extern "C" {
     /// A request as the runtime made it. Its properties are read by `glue.mjs`, in bulk.
-    pub(crate) type Request;
+    pub type Request;
     /// An answer for the runtime.
     pub(crate) type Response;
     /// `state` of a Durable Object.
     #[derive(Clone)]
-    pub(crate) type ObjectState;
+    pub type ObjectState;
     /// `state.storage.sql`.
     #[derive(Clone)]
     pub(crate) type Sql;

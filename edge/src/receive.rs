@@ -67,10 +67,10 @@ impl<'a> Head<'a> {
 /// A `UUIDv7` of the time of receipt and the random bits of a version 4 UUID: the platform's `randomUUID` is one
 /// call of the runtime and needs no random source compiled into the wasm.
 fn delivery_id(unix_ms: i64, random: &str) -> Option<DeliveryId> {
-    let bytes = *Uuid::try_parse(random).ok()?.as_bytes();
-    // Version and variant bits sit in bytes 6 and 8; the eight after and the two in front are all random.
-    let [a, b, _, _, _, _, _, _, _, c, d, e, f, g, h, i] = bytes;
-    let random = [a, b, c, d, e, f, g, h, i, a ^ d];
+    let random = Uuid::try_parse(random).ok()?;
+    // Bits 48 to 51 and 64 to 65 are fixed in version 4. The ten bytes from the sixth on hold both, and the
+    // builder fixes the same bits again, so every other bit stays random.
+    let random: [u8; 10] = *random.as_bytes().last_chunk()?;
     let millis = u64::try_from(unix_ms).ok()?;
     Some(DeliveryId::from_uuid(
         uuid::Builder::from_unix_timestamp_millis(millis, &random).into_uuid(),

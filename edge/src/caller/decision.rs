@@ -118,7 +118,9 @@ mod tests {
         Known {
             fingerprint: fingerprint(fields),
             reply: done.then(|| reply(201, "")),
-            at: Timestamp::from_unix_seconds(NOW.unix_seconds() - age_hours * 3600),
+            at: Timestamp::from_unix_seconds(
+                NOW.unix_seconds().saturating_sub(age_hours.saturating_mul(3600)),
+            ),
         }
     }
 

@@ -103,6 +103,7 @@ async fn attempt(shard: &Shard, bytes: &[u8]) -> Verdict {
     let problem = reply
         .filter(|reply| reply.status >= 400)
         .map(|reply| reply.problem_slug());
+    note_origin(shard, status);
     log::delivery(
         &delivery,
         status,
@@ -110,6 +111,18 @@ async fn attempt(shard: &Shard, bytes: &[u8]) -> Verdict {
         settings.log_all,
     );
     verdict(status, problem.as_deref().unwrap_or_default())
+}
+
+/// Sees the origin go and come back. An answer of its own, even a refusal, shows that it is there; one poisonous
+/// event that it always fails on does not look like an outage.
+fn note_origin(shard: &Shard, status: Option<u16>) {
+    let gone = matches!(status, None | Some(502..=504));
+    if shard.origin_gone.replace(gone) && !gone {
+        match shard.store.release(clock::now()) {
+            Ok(_) => shard.due.borrow_mut().clear(),
+            Err(broken) => log::broken("inbox-release", &broken.0),
+        }
+    }
 }
 
 /// Writes down what an attempt came to. Each statement checks that the row is still pending.

@@ -53,6 +53,9 @@ pub(crate) struct Shard {
     /// Pending rows, those on their way included.
     pending: Cell<i64>,
     last_seq: Cell<i64>,
+    /// The last attempt found no origin. The next one that does releases the whole backlog, instead of leaving
+    /// each row to the delay that it has grown meanwhile.
+    origin_gone: Cell<bool>,
     /// When the alarm that this instance set will ring.
     armed_for: Cell<Option<Timestamp>>,
 }
@@ -152,6 +155,7 @@ impl Shard {
             due: RefCell::default(),
             pending: Cell::new(pending),
             last_seq: Cell::new(last_seq),
+            origin_gone: Cell::new(pending > 0),
             armed_for: Cell::new(None),
         })
     }

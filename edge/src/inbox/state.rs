@@ -45,16 +45,7 @@ pub(crate) enum Occurrence {
 }
 
 impl State {
-    /// As stored. Pending is 0: the partial index of the store depends on it.
-    pub(crate) const fn code(self) -> i64 {
-        match self {
-            Self::Pending => 0,
-            Self::Delivered => 1,
-            Self::Parked => 2,
-        }
-    }
-
-    /// As read back.
+    /// As stored: the statements of the store write these numbers, and its partial index depends on the 0.
     pub(crate) const fn from_code(code: i64) -> Option<Self> {
         match code {
             0 => Some(Self::Pending),
@@ -159,10 +150,17 @@ mod tests {
     }
 
     #[test]
-    fn states_read_back_as_written() {
-        for state in [State::Pending, State::Delivered, State::Parked] {
-            assert_eq!(State::from_code(state.code()), Some(state));
-        }
-        assert_eq!(State::from_code(3), None);
+    fn states_are_stored_as_the_statements_write_them() {
+        let states = [0, 1, 2, 3, -1].map(State::from_code);
+        assert_eq!(
+            states,
+            [
+                Some(State::Pending),
+                Some(State::Delivered),
+                Some(State::Parked),
+                None,
+                None
+            ]
+        );
     }
 }

@@ -45,6 +45,7 @@ const HEADS: &str = "SELECT e.key, e.order_key FROM event AS e WHERE e.state = 0
   AND NOT EXISTS (SELECT 1 FROM event AS earlier
     WHERE earlier.state = 0 AND earlier.order_key = e.order_key AND earlier.seq < e.seq)
   ORDER BY e.seq LIMIT ?2";
+const RELEASE: &str = "UPDATE event SET next_at = ?1 WHERE state = 0 AND next_at > ?1";
 const LOAD: &str = "SELECT parcel, attempts FROM event WHERE key = ?1 AND state = 0";
 const WAITS: &str = "SELECT 1 FROM event WHERE state = 0 AND order_key = ?1 LIMIT 1";
 const SOONEST: &str = "SELECT MIN(next_at) FROM event WHERE state = 0";
@@ -138,6 +139,11 @@ impl Store {
     /// Stays pending, later.
     pub(crate) fn kept(&self, key: &str, attempts: u32, next_at: Timestamp) -> Result<bool, Broken> {
         self.write(&JsString::from(KEPT), &[key.into(), attempts.into(), at(next_at)])
+    }
+
+    /// Makes every pending row due; `true` if one was not.
+    pub(crate) fn release(&self, now: Timestamp) -> Result<bool, Broken> {
+        self.write(&JsString::from(RELEASE), &[at(now)])
     }
 
     /// Keys and orders of the due heads.
