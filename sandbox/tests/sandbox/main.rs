@@ -1,0 +1,21 @@
+//! The sandbox over real HTTP, with a receiver that answers as a test tells it.
+//!
+//! Each test starts its own sandbox and its own receiver on free ports, so all run in parallel. Nothing sleeps: tests wait
+//! for the n-th delivery to arrive, with a deadline. Requirements named here: PM-4 and PM-8 (notices and their cases),
+//! PU-3, PU-7 (PAYUNi), as far as the other side of the wire plays a part in them.
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "functions of tests, not of the product"
+)]
+
+mod agreement;
+mod checkout;
+mod control;
+mod mock;
+mod notices;
+mod payuni;
+mod query;
+mod receiver;
+mod stage;
