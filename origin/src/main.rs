@@ -1,2 +1,200 @@
-//! stub
-fn main() {}
+//! The program `tollgate`: one binary, a role a command.
+//!
+//! Command line and environment → **main** → `tollgate_origin::commands`.
+//!
+//! Exit codes: 0 done, 1 the work failed, 2 the configuration is wrong (every fault named, one JSON line each on
+//! standard error, never a value). SIGTERM and SIGINT end `serve` and `work` gracefully.
+
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use tokio::signal::unix::{SignalKind, signal};
+use tollgate_origin::commands::{self, CommandError, PlanArguments, PlanArgumentsKind};
+use tollgate_origin::config::{self, Config};
+use tollgate_origin::telemetry;
+use tollgate_shared::config::Fault;
+use tollgate_shared::id::{PaymentId, PlanId};
+use tollgate_shared::secret::Secret;
+
+/// Applies payment events exactly once to a double-entry ledger in Postgres. Settings: see .env.example.
+#[derive(Parser)]
+#[command(version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Answer the edge, and work on the queues.
+    Serve {
+        /// Leave the queues to `tollgate work`.
+        #[arg(long)]
+        no_work: bool,
+    },
+    /// Work on the queues: retries, outbound events, timeouts.
+    Work,
+    /// Bring the database to this version's schema.
+    Migrate,
+    /// What is sold.
+    #[command(subcommand)]
+    Plan(PlanCommand),
+    /// What was booked.
+    #[command(subcommand)]
+    Ledger(LedgerCommand),
+}
+
+#[derive(Subcommand)]
+enum PlanCommand {
+    /// Write a plan, or change it.
+    Put(PlanPut),
+}
+
+#[derive(Subcommand)]
+enum LedgerCommand {
+    /// Print the entries of a payment, one JSON line each.
+    Show {
+        /// The payment's id.
+        #[arg(long)]
+        payment: PaymentId,
+    },
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+#[value(rename_all = "snake_case")]
+enum Kind {
+    OneTime,
+    Subscription,
+}
+
+#[derive(Args)]
+struct PlanPut {
+    /// 1 to 64 of a-z 0-9 -
+    #[arg(long)]
+    id: PlanId,
+    /// What the customer reads at the cashier.
+    #[arg(long)]
+    name: String,
+    /// Whole TWD of one charge.
+    #[arg(long)]
+    amount: i64,
+    /// One charge, or many.
+    #[arg(long)]
+    kind: Kind,
+    /// What a charge gives: `users.subscription_type`.
+    #[arg(long, required_if_eq("kind", "subscription"))]
+    subscription_type: Option<String>,
+    /// One-time plans: calendar days that a charge pays for; absent: for ever.
+    #[arg(long)]
+    duration_days: Option<u16>,
+    /// Subscriptions: day, week, month or year.
+    #[arg(long, required_if_eq("kind", "subscription"))]
+    period_type: Option<String>,
+    /// Subscriptions: units in a period.
+    #[arg(long, default_value_t = 1)]
+    period_frequency: u16,
+    /// Subscriptions: charges in all, the first included.
+    #[arg(long, required_if_eq("kind", "subscription"))]
+    period_times: Option<u16>,
+    /// Subscriptions: build (on the day of the order) or date.
+    #[arg(long, default_value = "build")]
+    first_charge: String,
+}
+
+impl PlanPut {
+    fn arguments(self) -> PlanArguments {
+        let kind = match self.kind {
+            Kind::OneTime => PlanArgumentsKind::OneTime {
+                duration_days: self.duration_days,
+            },
+            Kind::Subscription => PlanArgumentsKind::Subscription {
+                period_type: self.period_type.unwrap_or_default(),
+                frequency: self.period_frequency,
+                times: self.period_times.unwrap_or_default(),
+                first_charge: self.first_charge,
+            },
+        };
+        PlanArguments {
+            id: self.id,
+            name: self.name,
+            amount_minor: self.amount,
+            subscription_type: self.subscription_type,
+            kind,
+        }
+    }
+}
+
+/// Why the program ends without success.
+enum Failure {
+    Configuration(Vec<Fault>),
+    Command(CommandError),
+}
+
+impl From<Vec<Fault>> for Failure {
+    fn from(faults: Vec<Fault>) -> Self {
+        Self::Configuration(faults)
+    }
+}
+
+impl From<CommandError> for Failure {
+    fn from(error: CommandError) -> Self {
+        Self::Command(error)
+    }
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let cli = Cli::parse();
+    telemetry::start(config::log_level(&config::environment));
+    match run(cli.command).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failure::Configuration(faults)) => {
+            for fault in faults {
+                tracing::error!(setting = fault.setting, "configuration: {fault}");
+            }
+            ExitCode::from(2)
+        }
+        Err(Failure::Command(error)) => {
+            tracing::error!(error = &error as &dyn std::error::Error, "{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(command: Command) -> Result<(), Failure> {
+    match command {
+        Command::Serve { no_work } => {
+            commands::serve(
+                Config::from_lookup(&config::environment)?,
+                !no_work,
+                stop_signal(),
+            )
+            .await?;
+        }
+        Command::Work => commands::work(Config::from_lookup(&config::environment)?, stop_signal()).await?,
+        Command::Migrate => commands::migrate(&database_url()?).await?,
+        Command::Plan(PlanCommand::Put(put)) => commands::plan_put(&database_url()?, put.arguments()).await?,
+        Command::Ledger(LedgerCommand::Show { payment }) => {
+            commands::ledger_show(&database_url()?, payment).await?;
+        }
+    }
+    Ok(())
+}
+
+fn database_url() -> Result<Secret, Vec<Fault>> {
+    config::database_url(&config::environment)
+}
+
+/// Ends at the first SIGTERM or SIGINT. Where signals cannot be had, it never ends: the process is killed then.
+async fn stop_signal() {
+    let (Ok(mut terminate), Ok(mut interrupt)) =
+        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    tracing::info!("stopping: no new calls, those under way are finished");
+}

@@ -6,15 +6,24 @@
 //! is `domain`) and nothing here reads a clock (instants are arguments).
 //! Failure: one [`DbError`]; what a client may learn of it is decided in `http`.
 
+pub(crate) mod checkouts;
 pub mod connect;
+pub(crate) mod disputes;
+pub(crate) mod event_log;
 #[cfg(any(test, feature = "testing"))]
 pub mod fault;
+pub(crate) mod inbox;
 pub mod instant;
 pub mod ledger;
+pub(crate) mod listen;
 pub mod migrate;
+pub(crate) mod outbox;
+pub(crate) mod payments;
+pub(crate) mod plans;
 pub mod pool;
 pub mod sqlstate;
 pub mod tx;
+pub(crate) mod users;
 
 pub use instant::Instant;
 pub use pool::{Database, PoolSettings};
@@ -66,7 +75,9 @@ impl DbError {
     pub fn is_unavailable(&self) -> bool {
         match self {
             Self::Unavailable(_) => true,
-            Self::Statement(error) => error.as_db_error().is_none_or(|server| ends_session(server.code())),
+            Self::Statement(error) => error
+                .as_db_error()
+                .is_none_or(|server| ends_session(server.code())),
             Self::Url | Self::Ended | Self::Unreadable { .. } | Self::NoEntropy(_) => false,
         }
     }
@@ -74,7 +85,9 @@ impl DbError {
     fn server(&self) -> Option<&tokio_postgres::error::DbError> {
         match self {
             Self::Statement(error) => error.as_db_error(),
-            Self::Url | Self::Unavailable(_) | Self::Ended | Self::Unreadable { .. } | Self::NoEntropy(_) => None,
+            Self::Url | Self::Unavailable(_) | Self::Ended | Self::Unreadable { .. } | Self::NoEntropy(_) => {
+                None
+            }
         }
     }
 }

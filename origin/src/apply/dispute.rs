@@ -1,0 +1,96 @@
+//! A genuine notice that does not match what we ordered.
+//!
+//! settle, refund, decline, code → **dispute** → a row that a person reads.
+//!
+//! Invariant: the event ends as applied (the provider was right to send it and need not repeat it) and no money
+//! moves. What is kept are the fields that were compared, not the notice.
+
+use serde_json::{Value, json};
+use tollgate_shared::event::{Charge, IssuedCode};
+use tollgate_shared::money::Money;
+
+use super::{ApplyError, Outcome, Step};
+use crate::db::DbError;
+use crate::db::disputes::{self, NewDispute};
+use crate::db::payments::Payment;
+use crate::domain::charge::DisputeKind;
+use crate::entropy;
+
+/// Disputes a charge.
+pub(super) async fn record(
+    step: Step<'_>,
+    kind: DisputeKind,
+    payment: Option<&Payment>,
+    charge: &Charge,
+) -> Result<Outcome, ApplyError> {
+    let number = charge.provider_payment_id.as_str();
+    insert(step, kind, payment, told(step, Some(charge.money), Some(number))).await
+}
+
+/// Disputes a notice that tells of no charge.
+pub(super) async fn record_without_charge(
+    step: Step<'_>,
+    kind: DisputeKind,
+    payment: Option<&Payment>,
+) -> Result<Outcome, ApplyError> {
+    insert(step, kind, payment, told(step, None, None)).await
+}
+
+/// Disputes the amount of a code.
+pub(super) async fn record_code(
+    step: Step<'_>,
+    payment: &Payment,
+    code: &IssuedCode,
+) -> Result<Outcome, ApplyError> {
+    insert(
+        step,
+        DisputeKind::AmountMismatch,
+        Some(payment),
+        told(step, Some(code.money), Some(code.provider_payment_id.as_str())),
+    )
+    .await
+}
+
+async fn insert(
+    step: Step<'_>,
+    kind: DisputeKind,
+    payment: Option<&Payment>,
+    received: Value,
+) -> Result<Outcome, ApplyError> {
+    let dispute = NewDispute {
+        id: entropy::uuid_v7(step.now).map_err(DbError::from)?,
+        kind,
+        event: step.event,
+        inbox_event: step.inbox_event,
+        payment: payment.map(|payment| payment.id),
+        expected: payment.map_or_else(|| json!({}), ordered),
+        received,
+    };
+    disputes::insert(step.tx, &dispute, step.now).await?;
+    tracing::warn!(
+        delivery.id = %step.delivery,
+        event.id = %step.inbox_event,
+        dispute.kind = kind.label(),
+        "a notice does not match what was ordered: {}",
+        kind.label()
+    );
+    Ok(Outcome::Disputed)
+}
+
+fn ordered(payment: &Payment) -> Value {
+    json!({
+        "merchant": payment.merchant.as_ref().map(|merchant| merchant.as_str()),
+        "amount": payment.price.amount_minor.get(),
+        "currency": payment.price.currency.code(),
+        "periodic": payment.periodic,
+    })
+}
+
+fn told(step: Step<'_>, money: Option<Money>, provider_payment_id: Option<&str>) -> Value {
+    json!({
+        "merchant": step.event.merchant.as_ref().map(|merchant| merchant.as_str()),
+        "amount": money.map(|money| money.amount_minor.get()),
+        "currency": money.map(|money| money.currency.code()),
+        "providerPaymentId": provider_payment_id,
+    })
+}

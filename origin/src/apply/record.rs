@@ -1,0 +1,46 @@
+//! Events that move no money by their nature: simulated notices, and events of carried sources.
+//!
+//! `Event::test`, `Fact::Foreign` → **record** → the event log.
+//!
+//! Invariant (DESIGN.md, Event identity): a simulated notice is visible and changes nothing, whatever it claims.
+//! The payload of a carried event stays in the inbox; the log names its type.
+
+use serde_json::{Value, json};
+
+use super::{ApplyError, Outcome, Step};
+use crate::db::DbError;
+use crate::db::event_log::{self, Line};
+use crate::entropy;
+
+/// Logs a simulated notice.
+pub(super) async fn test(step: Step<'_>) -> Result<Outcome, ApplyError> {
+    let order = step.event.order.as_ref().map(|order| order.as_str());
+    log(step, "test_event", json!({ "orderNumber": order })).await?;
+    Ok(Outcome::TestLogged)
+}
+
+/// Logs an event of a carried source.
+pub(super) async fn carried(step: Step<'_>, event_type: &str) -> Result<Outcome, ApplyError> {
+    log(step, "source_event", json!({ "eventType": event_type })).await?;
+    Ok(Outcome::Carried)
+}
+
+async fn log(step: Step<'_>, event_type: &'static str, details: Value) -> Result<(), DbError> {
+    let line = Line {
+        id: entropy::uuid_v7(step.now)?,
+        operation_key: format!("{event_type}:{}", step.event.key),
+        event_type,
+        user: None,
+        plan: None,
+        money: None,
+        payment: None,
+        provider: Some(step.event.source.to_string()),
+        provider_payment_id: None,
+        reason: None,
+        details,
+        delivery: Some(step.delivery),
+        occurred_at: step.occurred_at(),
+    };
+    event_log::insert(step.tx, &line, step.now).await?;
+    Ok(())
+}

@@ -1,0 +1,60 @@
+//! A charge that was paid back by the provider's own doing.
+//!
+//! `Fact::Refunded` → **refund** → reversing ledger transaction, charge, payment, user, event log.
+//!
+//! Invariants: nothing is deleted, the reversal is an entry of its own; a refund tells that the charge had
+//! settled, so one that arrives before its paid notice books both, and the paid notice then finds the charge known.
+//! A refund of another amount than the charge's is a dispute: partial refunds are for a person.
+
+use tollgate_shared::event::Charge;
+
+use super::settle::{book, check, news, occasion};
+use super::{ApplyError, Outcome, Step, dispute, recompute};
+use crate::announce::{Kind, announce};
+use crate::db::ledger;
+use crate::db::payments::{self, Inserted, Payment};
+use crate::domain::charge::DisputeKind;
+use crate::ledger::Posting;
+
+/// Books a refund, or disputes it.
+pub(super) async fn refund(step: Step<'_>, charge: &Charge) -> Result<Outcome, ApplyError> {
+    let Some(payment) = step.payment().await? else {
+        return dispute::record(step, DisputeKind::UnknownOrder, None, charge).await;
+    };
+    if let Err(kind) = check(step, &payment, charge, None) {
+        return dispute::record(step, kind, Some(&payment), charge).await;
+    }
+    match book(step, &payment, charge, None).await? {
+        Inserted::OfAnotherPayment => {
+            dispute::record(step, DisputeKind::ChargeOfAnotherOrder, Some(&payment), charge).await
+        }
+        Inserted::Known { refunded: true } => Ok(Outcome::KnownCharge),
+        Inserted::New | Inserted::Known { refunded: false } => reverse(step, payment, charge).await,
+    }
+}
+
+async fn reverse(step: Step<'_>, payment: Payment, charge: &Charge) -> Result<Outcome, ApplyError> {
+    // After this point the refund must be booked.
+    let number = charge.provider_payment_id.as_str();
+    payments::mark_refunded(step.tx, &payment, number, step.occurred_at()).await?;
+    let merchant = payment.merchant.as_ref().map_or("", |merchant| merchant.as_str());
+    let posting = Posting::refund(
+        &payment.user,
+        &step.event.source,
+        merchant,
+        &charge.provider_payment_id,
+        charge.money,
+    )?;
+    ledger::post(step.tx, &posting, occasion(step)).await?;
+    announce(
+        step.tx,
+        &news(step, &payment, charge, Kind::Refunded),
+        step.to_user_core,
+        step.now,
+    )
+    .await?;
+    let user = payment.user.clone();
+    recompute::payment(step, payment, Some(number)).await?;
+    recompute::user(step.tx, &user, step.now).await?;
+    Ok(Outcome::Refunded)
+}

@@ -1,0 +1,319 @@
+//! Checkout: a user, a plan and a provider become a pending payment and the way to pay it (PM-3).
+//!
+//! `http::checkout` → **checkout** (key → plan → coverage → form → write) → the customer's browser → the provider.
+//!
+//! Invariants: one effect a user and idempotency key, decided under the user's row lock; a refusal writes nothing
+//! and pins nothing to the key; the answer is stored with the payment and a repeat gets the same one. No network
+//! call is made: a provider's form is signed, not fetched.
+//! Not here: who the user is (the edge's session), limits of a provider (`form`).
+
+pub(crate) mod form;
+mod refusal;
+#[cfg(test)]
+mod tests;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+use tollgate_shared::id::{DeliveryId, OrderNumber, PaymentId, PlanId, UserId};
+use tollgate_shared::provider::CheckoutForm;
+use tollgate_shared::time::Timestamp;
+
+use crate::Origin;
+use crate::announce::{Announcement, Kind, announce};
+use crate::apply::recompute_user;
+use crate::config::PaymentProvider;
+use crate::db::checkouts::{self, NewKey, Stored};
+use crate::db::payments::{self, NewPayment};
+use crate::db::{DbError, Tx, plans, users};
+use crate::domain::coverage::covered;
+use crate::domain::order_number::order_number;
+use crate::domain::plan::{KindWanted, Plan};
+use crate::entropy;
+
+pub(crate) use refusal::PlaceError;
+
+/// Draws of an order number before giving up; one clash needs the same millisecond and 55 equal bits.
+const DRAWS_MAX: u32 = 3;
+
+/// What is asked for; stored under the idempotency key. An unknown member is refused.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct Request {
+    /// The plan to pay for.
+    pub(crate) plan_id: PlanId,
+    /// With whom; `None`: the configured default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) provider: Option<String>,
+    /// How, in the provider's words; `None`: by card.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) method: Option<String>,
+    /// Which plans the caller's route sells.
+    #[serde(default)]
+    pub(crate) kind: Kinds,
+}
+
+/// Which plans a route sells, as the edge says it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Kinds {
+    /// `/api/payments/checkout`.
+    #[default]
+    Any,
+    /// `/create-payment`.
+    OneTime,
+    /// `/create-subscription`.
+    Subscription,
+}
+
+impl From<Kinds> for KindWanted {
+    fn from(kinds: Kinds) -> Self {
+        match kinds {
+            Kinds::Any => Self::Any,
+            Kinds::OneTime => Self::OneTime,
+            Kinds::Subscription => Self::Subscription,
+        }
+    }
+}
+
+/// The way to pay: a page to open, or a form to post.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Answer {
+    /// The payment to poll.
+    pub(crate) payment_id: PaymentId,
+    /// With whom.
+    pub(crate) provider: String,
+    /// Our number there.
+    pub(crate) order_number: OrderNumber,
+    /// In whole minor units.
+    pub(crate) amount: i64,
+    /// ISO 4217.
+    pub(crate) currency: String,
+    /// `pending`.
+    pub(crate) status: String,
+    /// A page to open.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) checkout_url: Option<String>,
+    /// A form to post.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) form: Option<CheckoutForm>,
+}
+
+/// A checkout as the edge hands it over.
+#[derive(Debug, Clone)]
+pub(crate) struct Call {
+    /// Who pays.
+    pub(crate) user: UserId,
+    /// The caller's name for this effect.
+    pub(crate) key: String,
+    /// What is asked for.
+    pub(crate) request: Request,
+    /// The call's id in the logs.
+    pub(crate) delivery: DeliveryId,
+    /// Now.
+    pub(crate) now: Timestamp,
+}
+
+/// An answer, new or repeated.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Placed {
+    /// The answer.
+    pub(crate) answer: Answer,
+    /// Whether it was given before.
+    pub(crate) repeated: bool,
+}
+
+/// Places a payment, or repeats what was answered under the key.
+pub(crate) async fn place(origin: &Origin, call: &Call) -> Result<Placed, PlaceError> {
+    let mut draws = 0_u32;
+    loop {
+        let random = u64::from_le_bytes(entropy::random().map_err(DbError::from)?);
+        let number = order_number(call.now, random).ok_or(PlaceError::OrderNumberTaken)?;
+        draws = draws.saturating_add(1);
+        match place_as(origin, call, number).await {
+            Err(PlaceError::OrderNumberTaken) if draws < DRAWS_MAX => {}
+            result => return result,
+        }
+    }
+}
+
+/// Places a payment under a given order number.
+async fn place_as(origin: &Origin, call: &Call, number: OrderNumber) -> Result<Placed, PlaceError> {
+    let payment_id = PaymentId::from_uuid(entropy::uuid_v7(call.now).map_err(DbError::from)?);
+    let placed = origin.database.run_tx("checkout", |tx| {
+        decide_and_write(origin, tx, call, (payment_id, &number))
+    });
+    let placed = placed.await?;
+    tracing::info!(
+        delivery.id = %call.delivery,
+        payment.id = %placed.answer.payment_id,
+        repeated = placed.repeated,
+        "payment {} is to be paid at {}", placed.answer.payment_id, placed.answer.provider
+    );
+    Ok(placed)
+}
+
+async fn decide_and_write(
+    origin: &Origin,
+    tx: Tx,
+    call: &Call,
+    (payment, number): (PaymentId, &OrderNumber),
+) -> Result<Placed, PlaceError> {
+    let holding = users::ensure_locked(&tx, &call.user, call.now).await?;
+    if let Some(stored) = checkouts::find::<Request, Answer>(&tx, &call.user, &call.key).await? {
+        return repeat(stored, &call.request);
+    }
+    let plan = sold_plan(&tx, &call.request).await?;
+    if let Some(covered) = plan
+        .subscription_type
+        .as_deref()
+        .and_then(|held| covered(&holding, held, call.now))
+    {
+        return Err(PlaceError::Covered(covered));
+    }
+    let order = form::Order {
+        plan: &plan,
+        number,
+        payment,
+        placed_at: call.now,
+    };
+    let way = form::build(
+        origin,
+        provider(origin, &call.request)?,
+        &order,
+        call.request.method.as_deref(),
+    )?;
+    // After this point the payment must be placed.
+    let new = new_payment(origin, call, &plan, (payment, number.clone()), &way);
+    write(origin, &tx, call, &new, answer(&new, way)).await
+}
+
+fn repeat(stored: Stored<Request, Answer>, request: &Request) -> Result<Placed, PlaceError> {
+    match differing_field(&stored.request, request) {
+        Some(field) => Err(PlaceError::KeyReused { field }),
+        None => Ok(Placed {
+            answer: stored.answer,
+            repeated: true,
+        }),
+    }
+}
+
+/// The first member in which a repeat differs from what was asked under its key.
+fn differing_field(before: &Request, now: &Request) -> Option<&'static str> {
+    if before.plan_id != now.plan_id {
+        Some("planId")
+    } else if before.provider != now.provider {
+        Some("provider")
+    } else if before.method != now.method {
+        Some("method")
+    } else if before.kind != now.kind {
+        Some("kind")
+    } else {
+        None
+    }
+}
+
+async fn sold_plan(tx: &Tx, request: &Request) -> Result<Plan, PlaceError> {
+    let plan = plans::find_available(tx, &request.plan_id)
+        .await?
+        .ok_or(PlaceError::UnknownPlan)?;
+    if plan.is_of(request.kind.into()) {
+        Ok(plan)
+    } else {
+        Err(PlaceError::OtherKind)
+    }
+}
+
+fn provider(origin: &Origin, request: &Request) -> Result<PaymentProvider, PlaceError> {
+    match &request.provider {
+        None => Ok(origin.config.checkout.default_provider),
+        Some(name) => PaymentProvider::from_name(name).ok_or(PlaceError::UnknownProvider),
+    }
+}
+
+fn new_payment(
+    origin: &Origin,
+    call: &Call,
+    plan: &Plan,
+    (id, order): (PaymentId, OrderNumber),
+    way: &form::WayToPay,
+) -> NewPayment {
+    NewPayment {
+        id,
+        user: call.user.clone(),
+        plan: plan.id.clone(),
+        price: plan.price,
+        provider: way.provider.name(),
+        merchant: way.merchant.clone(),
+        order,
+        method: call.request.method.clone(),
+        pending_until: call.now.plus(origin.config.checkout.pending),
+    }
+}
+
+fn answer(payment: &NewPayment, way: form::WayToPay) -> Answer {
+    Answer {
+        payment_id: payment.id,
+        provider: payment.provider.to_owned(),
+        order_number: payment.order.clone(),
+        amount: payment.price.amount_minor.get(),
+        currency: payment.price.currency.code().to_owned(),
+        status: "pending".to_owned(),
+        checkout_url: way.checkout_url,
+        form: way.form,
+    }
+}
+
+async fn write(
+    origin: &Origin,
+    tx: &Tx,
+    call: &Call,
+    payment: &NewPayment,
+    answer: Answer,
+) -> Result<Placed, PlaceError> {
+    payments::insert(tx, payment, call.now)
+        .await
+        .map_err(PlaceError::from_insert)?;
+    let key = NewKey {
+        user: &call.user,
+        key: &call.key,
+        fingerprint: fingerprint(&call.request),
+        request: &call.request,
+        payment: payment.id,
+        answer: &answer,
+    };
+    checkouts::insert(tx, &key, call.now).await?;
+    recompute_user(tx, &call.user, call.now).await?;
+    announce(
+        tx,
+        &news(call, payment),
+        origin.config.user_core.is_some(),
+        call.now,
+    )
+    .await?;
+    Ok(Placed {
+        answer,
+        repeated: false,
+    })
+}
+
+/// SHA-256 of the request's members in their fixed order.
+fn fingerprint(request: &Request) -> [u8; 32] {
+    Sha256::digest(serde_json::to_vec(request).unwrap_or_default()).into()
+}
+
+fn news(call: &Call, payment: &NewPayment) -> Announcement {
+    Announcement {
+        kind: Kind::Initiated,
+        fact: payment.id.to_string(),
+        user: payment.user.to_string(),
+        plan: payment.plan.to_string(),
+        money: payment.price,
+        payment: payment.id,
+        provider: payment.provider.to_owned(),
+        provider_payment_id: None,
+        reason: None,
+        delivery: Some(call.delivery),
+        occurred_at: call.now,
+    }
+}

@@ -1,0 +1,224 @@
+//! What the program's commands do, without the command line.
+//!
+//! `main` parses → **commands** → http, work, db.
+//!
+//! Invariants: `serve` and `work` start only with a whole configuration; a stop signal ends them after the calls and
+//! rounds that are under way. Standard output carries answers and ready lines only.
+//! Failure: one [`CommandError`], printed once by `main`.
+
+use std::future::Future;
+use std::io::Write as _;
+use std::sync::Arc;
+
+use serde_json::json;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tollgate_shared::id::{PaymentId, PlanId};
+use tollgate_shared::money::Money;
+use tollgate_shared::secret::Secret;
+
+use crate::Origin;
+use crate::clock::{Clock as _, SystemClock};
+use crate::config::Config;
+use crate::db::migrate::{MigrateError, migrate as migrate_database};
+use crate::db::{Database, DbError, PoolSettings, Tx, ledger, payments, plans};
+use crate::domain::plan::{FirstCharge, PeriodUnit, Plan, PlanKind, Schedule};
+use crate::{http, work};
+
+/// Why a command did not do its work.
+#[derive(Debug, thiserror::Error)]
+pub enum CommandError {
+    /// The database could not be migrated.
+    #[error("the database was not migrated")]
+    Migrate(#[from] MigrateError),
+    /// The database did not do its work.
+    #[error("the database did not do its work")]
+    Db(#[from] DbError),
+    /// The address cannot be listened on, or standard output is closed.
+    #[error("input or output failed")]
+    Io(#[from] std::io::Error),
+    /// The client of outbound calls cannot be made.
+    #[error("outbound calls cannot be made")]
+    Client(#[from] reqwest::Error),
+    /// The arguments make no plan.
+    #[error("not a plan: {0}")]
+    Plan(&'static str),
+}
+
+/// `tollgate serve`: answers the edge, and works unless told not to.
+pub async fn serve(
+    config: Config,
+    work_too: bool,
+    stop: impl Future<Output = ()> + Send + 'static,
+) -> Result<(), CommandError> {
+    let listener = TcpListener::bind(&config.listen).await?;
+    let address = listener.local_addr()?;
+    let origin = Arc::new(Origin::new(config)?);
+    let (stopping, stopped) = watch::channel(false);
+    print_line(&json!({ "event": "listening", "address": address.to_string() }))?;
+    let serving = async {
+        let result = http::serve(Arc::clone(&origin), listener, stop).await;
+        stopping.send_replace(true);
+        result
+    };
+    if work_too {
+        let (served, worked) = tokio::join!(serving, work::run(Arc::clone(&origin), stopped));
+        served?;
+        worked?;
+    } else {
+        serving.await?;
+    }
+    Ok(())
+}
+
+/// `tollgate work`: the loops alone.
+pub async fn work(config: Config, stop: impl Future<Output = ()> + Send) -> Result<(), CommandError> {
+    let origin = Arc::new(Origin::new(config)?);
+    let (stopping, stopped) = watch::channel(false);
+    print_line(&json!({ "event": "working" }))?;
+    let until_stopped = async {
+        stop.await;
+        stopping.send_replace(true);
+    };
+    let ((), worked) = tokio::join!(until_stopped, work::run(origin, stopped));
+    Ok(worked?)
+}
+
+/// `tollgate migrate`.
+pub async fn migrate(database_url: &Secret) -> Result<(), CommandError> {
+    let migrated = migrate_database(database_url.expose()).await?;
+    print_line(&json!({ "event": "migrated", "applied": migrated.applied, "version": migrated.version }))?;
+    Ok(())
+}
+
+/// A plan as it is written on the command line.
+#[derive(Debug, Clone)]
+pub struct PlanArguments {
+    /// `plans.id`.
+    pub id: PlanId,
+    /// What the customer reads.
+    pub name: String,
+    /// Whole TWD of one charge.
+    pub amount_minor: i64,
+    /// What a charge gives.
+    pub subscription_type: Option<String>,
+    /// One charge, or many.
+    pub kind: PlanArgumentsKind,
+}
+
+/// The arguments of a kind of plan.
+#[derive(Debug, Clone)]
+pub enum PlanArgumentsKind {
+    /// One charge, for some days or for ever.
+    OneTime {
+        /// Calendar days.
+        duration_days: Option<u16>,
+    },
+    /// Charges on a schedule.
+    Subscription {
+        /// `day`, `week`, `month` or `year`.
+        period_type: String,
+        /// Units in a period.
+        frequency: u16,
+        /// Charges in all.
+        times: u16,
+        /// `build` or `date`.
+        first_charge: String,
+    },
+}
+
+/// `tollgate plan put`: writes a plan or changes it.
+pub async fn plan_put(database_url: &Secret, arguments: PlanArguments) -> Result<(), CommandError> {
+    let plan = plan(arguments)?;
+    let database = Database::new(&PoolSettings::new(database_url.clone()))?;
+    let (plan, now) = (&plan, SystemClock.now());
+    database
+        .run_tx(
+            "plan_put",
+            |tx: Tx| async move { plans::put(&tx, plan, now).await },
+        )
+        .await?;
+    print_line(&json!({ "event": "plan", "id": plan.id.as_str() }))?;
+    Ok(())
+}
+
+fn plan(arguments: PlanArguments) -> Result<Plan, CommandError> {
+    if arguments.amount_minor <= 0 {
+        return Err(CommandError::Plan("the amount must be above zero"));
+    }
+    if arguments.name.is_empty() {
+        return Err(CommandError::Plan("the name must not be empty"));
+    }
+    Ok(Plan {
+        id: arguments.id,
+        name: arguments.name,
+        price: Money::twd(arguments.amount_minor),
+        subscription_type: arguments.subscription_type,
+        kind: kind(arguments.kind)?,
+    })
+}
+
+fn kind(arguments: PlanArgumentsKind) -> Result<PlanKind, CommandError> {
+    match arguments {
+        PlanArgumentsKind::OneTime {
+            duration_days: Some(0),
+        } => Err(CommandError::Plan("the duration must be above zero")),
+        PlanArgumentsKind::OneTime { duration_days } => Ok(PlanKind::OneTime { duration_days }),
+        PlanArgumentsKind::Subscription {
+            period_type,
+            frequency,
+            times,
+            first_charge,
+        } => {
+            if frequency == 0 || times == 0 {
+                return Err(CommandError::Plan("frequency and times must be above zero"));
+            }
+            let unit = PeriodUnit::ALL
+                .into_iter()
+                .find(|unit| unit.label() == period_type);
+            let first = [FirstCharge::Build, FirstCharge::Date]
+                .into_iter()
+                .find(|first| first.label() == first_charge);
+            Ok(PlanKind::Subscription(Schedule {
+                unit: unit.ok_or(CommandError::Plan(
+                    "the period type must be day, week, month or year",
+                ))?,
+                frequency,
+                times,
+                first_charge: first.ok_or(CommandError::Plan("the first charge must be build or date"))?,
+            }))
+        }
+    }
+}
+
+/// `tollgate ledger show`: the entries of a payment, one JSON line each.
+pub async fn ledger_show(database_url: &Secret, payment: PaymentId) -> Result<(), CommandError> {
+    let database = Database::new(&PoolSettings::new(database_url.clone()))?;
+    let read = |tx: Tx| async move {
+        let keys = payments::operation_keys(&tx, payment).await?;
+        ledger::entries_of(&tx, &keys).await
+    };
+    for entry in database.run_tx("ledger_show", read).await? {
+        print_line(&json!({
+            "owner": entry.owner,
+            "account": entry.account_kind,
+            "unit": entry.unit,
+            "amount": entry.amount.get(),
+            "balanceAfter": entry.balance_after.get(),
+            "accountVersion": entry.account_version,
+            "transactionId": entry.transaction_id.to_string(),
+            "kind": entry.transaction_kind,
+            "operationKey": entry.operation_key,
+            "occurredAt": entry.occurred_at.to_string(),
+            "recordedAt": entry.recorded_at.to_string(),
+            "deliveryId": entry.delivery_id.map(|id| id.to_string()),
+        }))?;
+    }
+    Ok(())
+}
+
+fn print_line(line: &serde_json::Value) -> std::io::Result<()> {
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{line}")?;
+    out.flush()
+}

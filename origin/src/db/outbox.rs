@@ -1,0 +1,153 @@
+//! The outbox: effects outside the database, written in the transaction that decides them.
+//!
+//! apply and checkout insert → `work::outbox` claims, sends, marks.
+//!
+//! Invariants: a claim is a lease with a token and no lock is held while sending; rows of one ordering key go out
+//! in the order in which they were written; every row ends as done or dead. Not here: sending (`gateway`).
+
+use serde_json::Value;
+use tokio_postgres::Row;
+use tollgate_shared::id::DeliveryId;
+use tollgate_shared::time::Timestamp;
+use uuid::Uuid;
+
+use super::{DbError, Instant, Tx};
+
+/// The channel that wakes the workers.
+pub(crate) const CHANNEL: &str = "tollgate_work";
+
+/// An effect to be.
+#[derive(Debug, Clone)]
+pub(crate) struct NewEffect {
+    /// Its row's id; the receiver's idempotency key.
+    pub(crate) id: Uuid,
+    /// The name of the effect.
+    pub(crate) operation_key: String,
+    /// What kind of effect.
+    pub(crate) kind: &'static str,
+    /// Effects of one key are made in order.
+    pub(crate) ordering_key: Option<String>,
+    /// What to send.
+    pub(crate) payload: Value,
+    /// The delivery that caused it.
+    pub(crate) delivery: Option<DeliveryId>,
+    /// How often to try.
+    pub(crate) attempts_max: i32,
+}
+
+/// Writes an effect, once, and wakes the workers when the transaction commits.
+pub(crate) async fn insert(tx: &Tx, effect: &NewEffect, now: Timestamp) -> Result<(), DbError> {
+    let sql = "insert into tollgate.outbox (id, operation_key, kind, ordering_key, payload, delivery_id, \
+               attempts_max, next_attempt_at, created_at) values ($1, $2, $3, $4, $5, $6, $7, $8, $8) \
+               on conflict (operation_key) do nothing";
+    tx.execute(
+        sql,
+        &[
+            /* id */ &effect.id,
+            /* operation_key */ &effect.operation_key,
+            /* kind */ &effect.kind,
+            /* ordering_key */ &effect.ordering_key,
+            /* payload */ &effect.payload,
+            /* delivery_id */ &effect.delivery.map(DeliveryId::as_uuid),
+            /* attempts_max */ &effect.attempts_max,
+            /* now */ &Instant(now),
+        ],
+    )
+    .await?;
+    tx.execute("select pg_catalog.pg_notify($1, '')", &[&CHANNEL])
+        .await?;
+    Ok(())
+}
+
+/// A leased effect.
+#[derive(Debug, Clone)]
+pub(crate) struct Claimed {
+    /// Its row's id.
+    pub(crate) id: Uuid,
+    /// What kind of effect.
+    pub(crate) kind: String,
+    /// What to send.
+    pub(crate) payload: Value,
+    /// The delivery that caused it.
+    pub(crate) delivery: Option<DeliveryId>,
+    /// Attempts so far, this one included.
+    pub(crate) attempts: i32,
+}
+
+/// Leases one effect that is due and has no pending one of its ordering key before it.
+pub(crate) async fn claim(
+    tx: &Tx,
+    token: Uuid,
+    lease_expires_at: Timestamp,
+    now: Timestamp,
+) -> Result<Option<Claimed>, DbError> {
+    let sql = "update tollgate.outbox set lease_token = $1, lease_expires_at = $2, attempts = attempts + 1 \
+               where id = (select due.id from tollgate.outbox due \
+                           where due.status = 'pending' and due.next_attempt_at <= $3 \
+                           and due.attempts < due.attempts_max \
+                           and (due.lease_expires_at is null or due.lease_expires_at <= $3) \
+                           and not exists (select from tollgate.outbox earlier \
+                               where earlier.ordering_key = due.ordering_key and earlier.status = 'pending' \
+                               and (earlier.created_at, earlier.id) < (due.created_at, due.id)) \
+                           order by due.next_attempt_at, due.created_at for update skip locked limit 1) \
+               returning id, kind, payload, delivery_id, attempts";
+    let row = tx
+        .query_opt(sql, &[&token, &Instant(lease_expires_at), &Instant(now)])
+        .await?;
+    row.as_ref().map(read_claimed).transpose()
+}
+
+fn read_claimed(row: &Row) -> Result<Claimed, DbError> {
+    Ok(Claimed {
+        id: row.try_get("id")?,
+        kind: row.try_get("kind")?,
+        payload: row.try_get("payload")?,
+        delivery: row
+            .try_get::<_, Option<Uuid>>("delivery_id")?
+            .map(DeliveryId::from_uuid),
+        attempts: row.try_get("attempts")?,
+    })
+}
+
+/// Ends an effect as done, if the lease is still ours.
+pub(crate) async fn mark_done(tx: &Tx, id: Uuid, token: Uuid, now: Timestamp) -> Result<bool, DbError> {
+    let sql = "update tollgate.outbox set status = 'done', done_at = $3, next_attempt_at = null, last_error = null, \
+               lease_token = null, lease_expires_at = null where id = $1 and lease_token = $2 and status = 'pending'";
+    Ok(tx.execute(sql, &[&id, &token, &Instant(now)]).await? == 1)
+}
+
+/// Notes a failed attempt and when to try again, if the lease is still ours.
+pub(crate) async fn mark_failed(
+    tx: &Tx,
+    id: Uuid,
+    token: Uuid,
+    error: &str,
+    next: Timestamp,
+) -> Result<bool, DbError> {
+    let sql = "update tollgate.outbox set last_error = $3, next_attempt_at = $4, lease_token = null, \
+               lease_expires_at = null where id = $1 and lease_token = $2 and status = 'pending'";
+    Ok(tx.execute(sql, &[&id, &token, &error, &Instant(next)]).await? == 1)
+}
+
+/// Ends an effect as dead, with the reason that a person reads, if the lease is still ours.
+pub(crate) async fn mark_dead(
+    tx: &Tx,
+    id: Uuid,
+    token: Uuid,
+    reason: &str,
+    now: Timestamp,
+) -> Result<bool, DbError> {
+    let sql = "update tollgate.outbox set status = 'dead', last_error = $3, dead_at = $4, next_attempt_at = null, \
+               lease_token = null, lease_expires_at = null where id = $1 and lease_token = $2 and status = 'pending'";
+    Ok(tx.execute(sql, &[&id, &token, &reason, &Instant(now)]).await? == 1)
+}
+
+/// Ends what a vanished worker left at its last attempt: the lease is over and there is no attempt more.
+pub(crate) async fn bury_abandoned(tx: &Tx, now: Timestamp) -> Result<u64, DbError> {
+    let sql = "update tollgate.outbox set status = 'dead', dead_at = $1, next_attempt_at = null, \
+               last_error = coalesce(last_error, 'the worker vanished during the last attempt'), \
+               lease_token = null, lease_expires_at = null \
+               where status = 'pending' and attempts >= attempts_max \
+               and (lease_expires_at is null or lease_expires_at <= $1)";
+    tx.execute(sql, &[&Instant(now)]).await
+}

@@ -1,0 +1,471 @@
+//! Payments and the charges that settle them (PM-2).
+//!
+//! checkout inserts → apply locks by order number, adds charges, writes the recomputed state → status reads.
+//!
+//! Invariants: a payment is locked before it is judged; one charge of a provider is one row, whoever tells of it
+//! how often (the unique key decides, not a look beforehand). Not here: what the state is (`domain::standing`).
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use tokio_postgres::Row;
+use tokio_postgres::types::Json;
+use tollgate_shared::event::Charge;
+use tollgate_shared::id::{MerchantId, OrderNumber, PaymentId, PlanId, UserId};
+use tollgate_shared::money::{Minor, Money};
+use tollgate_shared::time::Timestamp;
+use uuid::Uuid;
+
+use super::plans::{money, unreadable};
+use super::{Database, DbError, Instant, Tx};
+use crate::domain::standing::PaymentStatus;
+
+/// A payment to be.
+#[derive(Debug, Clone)]
+pub(crate) struct NewPayment {
+    /// Its id.
+    pub(crate) id: PaymentId,
+    /// Who pays.
+    pub(crate) user: UserId,
+    /// For what.
+    pub(crate) plan: PlanId,
+    /// The amount of one charge.
+    pub(crate) price: Money,
+    /// The provider's name.
+    pub(crate) provider: &'static str,
+    /// The shop; `None` at a provider that knows no shops.
+    pub(crate) merchant: Option<MerchantId>,
+    /// Our number at the provider.
+    pub(crate) order: OrderNumber,
+    /// The method that was asked for.
+    pub(crate) method: Option<String>,
+    /// When it is given up.
+    pub(crate) pending_until: Timestamp,
+}
+
+/// A payment as apply judges it, its row locked.
+#[derive(Debug, Clone)]
+pub(crate) struct Payment {
+    /// Its id.
+    pub(crate) id: PaymentId,
+    /// Who pays.
+    pub(crate) user: UserId,
+    /// For what.
+    pub(crate) plan: PlanId,
+    /// The amount of one charge.
+    pub(crate) price: Money,
+    /// The provider's name.
+    pub(crate) provider: String,
+    /// The shop; `None` at a provider that knows no shops.
+    pub(crate) merchant: Option<MerchantId>,
+    /// Whether its plan is charged periodically.
+    pub(crate) periodic: bool,
+    /// The provider's number of the charge that was told last.
+    pub(crate) provider_payment_id: Option<String>,
+    /// How to pay later.
+    pub(crate) instructions: Option<Instructions>,
+    /// The notes that are facts.
+    pub(crate) notes: Notes,
+    /// When it is given up.
+    pub(crate) pending_until: Timestamp,
+}
+
+/// Facts about a payment that are neither charges nor columns: `payments.metadata`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Notes {
+    /// The refusal that happened last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) failure: Option<Failure>,
+    /// That it was given up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) canceled: Option<Canceled>,
+}
+
+/// A refused attempt. Ordered by time, then by key, so that the last one is the same in any order of arrival.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Failure {
+    /// When.
+    pub(crate) occurred_at_ms: Timestamp,
+    /// The event's key.
+    pub(crate) key: String,
+    /// The provider's code.
+    pub(crate) code: String,
+    /// The provider's words.
+    pub(crate) message: String,
+}
+
+impl Failure {
+    /// Code and words, as people read them.
+    pub(crate) fn text(&self) -> String {
+        match (self.code.as_str(), self.message.as_str()) {
+            ("", message) => message.to_owned(),
+            (code, "") => code.to_owned(),
+            (code, message) => format!("{code}: {message}"),
+        }
+    }
+}
+
+/// A payment that was given up.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Canceled {
+    /// When.
+    pub(crate) at_ms: Timestamp,
+    /// `timeout`.
+    pub(crate) reason: String,
+}
+
+/// How a customer can still pay: `payments.instructions`, shown by the status route.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Instructions {
+    /// When the code was issued; the newest stays.
+    pub(crate) issued_at_ms: Timestamp,
+    /// The provider's name of the method.
+    pub(crate) method: String,
+    /// The code as it is typed, one part each.
+    pub(crate) code_parts: Vec<String>,
+    /// Until when it can be paid.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) expires_at: Option<String>,
+}
+
+/// What recomputing a payment changes.
+#[derive(Debug, Clone)]
+pub(crate) struct PaymentState {
+    /// `status`.
+    pub(crate) status: PaymentStatus,
+    /// `provider_payment_id`.
+    pub(crate) provider_payment_id: Option<String>,
+    /// `error_message`.
+    pub(crate) error_message: Option<String>,
+    /// `raw_payload`: what was told last, without secrets and personal data.
+    pub(crate) told: Option<Value>,
+    /// `instructions`.
+    pub(crate) instructions: Option<Instructions>,
+    /// `metadata`.
+    pub(crate) notes: Notes,
+    /// `pending_until`.
+    pub(crate) pending_until: Timestamp,
+}
+
+/// Inserts a pending payment. A taken order number breaks `payments_order_key`.
+pub(crate) async fn insert(tx: &Tx, payment: &NewPayment, now: Timestamp) -> Result<(), DbError> {
+    let sql = "insert into tollgate.payments (id, user_id, plan_id, amount, currency, provider, merchant_id, \
+               order_number, method, pending_until, created_at, updated_at) \
+               values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $11)";
+    tx.execute(
+        sql,
+        &[
+            /* id */ &payment.id.as_uuid(),
+            /* user_id */ &payment.user.as_str(),
+            /* plan_id */ &payment.plan.as_str(),
+            /* amount */ &payment.price.amount_minor.get(),
+            /* currency */ &payment.price.currency.code(),
+            /* provider */ &payment.provider,
+            /* merchant_id */ &merchant_column(payment.merchant.as_ref()),
+            /* order_number */ &payment.order.as_str(),
+            /* method */ &payment.method,
+            /* pending_until */ &Instant(payment.pending_until),
+            /* now */ &Instant(now),
+        ],
+    )
+    .await?;
+    Ok(())
+}
+
+const SELECT: &str = "select payment.id, payment.user_id, payment.plan_id, payment.amount, payment.currency, \
+     payment.provider, payment.merchant_id, payment.provider_payment_id, \
+     payment.instructions, payment.metadata, payment.pending_until, plan.kind = 'subscription' as periodic \
+     from tollgate.payments payment join tollgate.plans plan on plan.id = payment.plan_id";
+
+/// Finds and locks a payment by its number at a provider. Numbers are capitals; ECPay may fold case.
+pub(crate) async fn lock_by_order(
+    tx: &Tx,
+    provider: &str,
+    order: &OrderNumber,
+) -> Result<Option<Payment>, DbError> {
+    let sql = format!(
+        "{SELECT} where payment.provider = $1 and payment.order_number = upper($2) for update of payment"
+    );
+    tx.query_opt(&sql, &[&provider, &order.as_str()])
+        .await?
+        .as_ref()
+        .map(read)
+        .transpose()
+}
+
+/// Locks one payment that has waited too long, leaving those that somebody else works on.
+pub(crate) async fn lock_overdue(tx: &Tx, now: Timestamp) -> Result<Option<Payment>, DbError> {
+    let sql = format!(
+        "{SELECT} where payment.status = 'pending' and payment.pending_until <= $1 \
+         order by payment.pending_until limit 1 for update of payment skip locked"
+    );
+    tx.query_opt(&sql, &[&Instant(now)])
+        .await?
+        .as_ref()
+        .map(read)
+        .transpose()
+}
+
+fn read(row: &Row) -> Result<Payment, DbError> {
+    let merchant: String = row.try_get("merchant_id")?;
+    let merchant = (!merchant.is_empty()).then_some(merchant);
+    Ok(Payment {
+        id: PaymentId::from_uuid(row.try_get("id")?),
+        user: row
+            .try_get::<_, String>("user_id")?
+            .try_into()
+            .map_err(|_| unreadable("payments.user_id"))?,
+        plan: row
+            .try_get::<_, String>("plan_id")?
+            .try_into()
+            .map_err(|_| unreadable("payments.plan_id"))?,
+        price: money(row, "amount", "currency")?,
+        provider: row.try_get("provider")?,
+        merchant: merchant
+            .map(|text| text.try_into().map_err(|_| unreadable("payments.merchant_id")))
+            .transpose()?,
+        periodic: row.try_get("periodic")?,
+        provider_payment_id: row.try_get("provider_payment_id")?,
+        instructions: row
+            .try_get::<_, Option<Json<Instructions>>>("instructions")?
+            .map(|json| json.0),
+        notes: row.try_get::<_, Json<Notes>>("metadata")?.0,
+        pending_until: row.try_get::<_, Instant>("pending_until")?.0,
+    })
+}
+
+fn status(row: &Row) -> Result<PaymentStatus, DbError> {
+    PaymentStatus::from_label(row.try_get("status")?).ok_or_else(|| unreadable("payments.status"))
+}
+
+fn merchant_column(merchant: Option<&MerchantId>) -> &str {
+    merchant.map_or("", MerchantId::as_str)
+}
+
+/// Writes what was recomputed.
+pub(crate) async fn save(
+    tx: &Tx,
+    id: PaymentId,
+    state: &PaymentState,
+    now: Timestamp,
+) -> Result<(), DbError> {
+    let sql = "update tollgate.payments set status = $2::text::tollgate.payment_status, provider_payment_id = $3, \
+               error_message = $4, raw_payload = coalesce($5, raw_payload), instructions = $6, metadata = $7, \
+               pending_until = $8, updated_at = $9 where id = $1";
+    tx.execute(
+        sql,
+        &[
+            /* id */ &id.as_uuid(),
+            /* status */ &state.status.label(),
+            /* provider_payment_id */ &state.provider_payment_id,
+            /* error_message */ &state.error_message,
+            /* raw_payload */ &state.told,
+            /* instructions */ &state.instructions.as_ref().map(Json),
+            /* metadata */ &Json(&state.notes),
+            /* pending_until */ &Instant(state.pending_until),
+            /* now */ &Instant(now),
+        ],
+    )
+    .await?;
+    Ok(())
+}
+
+/// A charge to be.
+#[derive(Debug, Clone)]
+pub(crate) struct NewCharge<'a> {
+    /// Its row's id.
+    pub(crate) id: Uuid,
+    /// The payment that it settles.
+    pub(crate) payment: &'a Payment,
+    /// What the provider tells.
+    pub(crate) charge: &'a Charge,
+    /// Which period, of a periodic order.
+    pub(crate) period: Option<&'a tollgate_shared::event::Period>,
+    /// The event that tells it.
+    pub(crate) inbox_event: Uuid,
+    /// When it was paid.
+    pub(crate) occurred_at: Timestamp,
+}
+
+/// What became of a charge's row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Inserted {
+    /// It is new.
+    New,
+    /// The same charge of the same payment was there.
+    Known {
+        /// Whether it has been paid back.
+        refunded: bool,
+    },
+    /// The charge belongs to another payment.
+    OfAnotherPayment,
+}
+
+/// Inserts a charge, or finds it.
+pub(crate) async fn insert_charge(tx: &Tx, new: &NewCharge<'_>, now: Timestamp) -> Result<Inserted, DbError> {
+    let sql = "insert into tollgate.payment_charges (id, payment_id, provider, merchant_id, provider_payment_id, \
+               amount, currency, method, period_order_number, period_number, period_total, inbox_event_id, \
+               occurred_at, recorded_at) values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) \
+               on conflict (provider, merchant_id, provider_payment_id) do nothing";
+    let count = |number: Option<u32>| {
+        number
+            .and_then(|number| i32::try_from(number).ok())
+            .filter(|number| *number > 0)
+    };
+    let inserted = tx
+        .execute(
+            sql,
+            &[
+                /* id */ &new.id,
+                /* payment_id */ &new.payment.id.as_uuid(),
+                /* provider */ &new.payment.provider,
+                /* merchant_id */ &merchant_column(new.payment.merchant.as_ref()),
+                /* provider_payment_id */ &new.charge.provider_payment_id.as_str(),
+                /* amount */ &new.charge.money.amount_minor.get(),
+                /* currency */ &new.charge.money.currency.code(),
+                /* method */ &new.charge.method,
+                /* period_order_number */ &new.period.map(|period| &period.period_order_number),
+                /* period_number */ &new.period.and_then(|period| count(period.number)),
+                /* period_total */ &new.period.and_then(|period| count(period.total)),
+                /* inbox_event_id */ &new.inbox_event,
+                /* occurred_at */ &Instant(new.occurred_at),
+                /* now */ &Instant(now),
+            ],
+        )
+        .await?;
+    if inserted == 1 {
+        Ok(Inserted::New)
+    } else {
+        known_charge(tx, new).await
+    }
+}
+
+async fn known_charge(tx: &Tx, new: &NewCharge<'_>) -> Result<Inserted, DbError> {
+    let sql = "select payment_id, status from tollgate.payment_charges \
+               where provider = $1 and merchant_id = $2 and provider_payment_id = $3";
+    let merchant = merchant_column(new.payment.merchant.as_ref());
+    let number = new.charge.provider_payment_id.as_str();
+    let row = tx
+        .query_one(sql, &[&new.payment.provider, &merchant, &number])
+        .await?;
+    if row.try_get::<_, Uuid>("payment_id")? != new.payment.id.as_uuid() {
+        return Ok(Inserted::OfAnotherPayment);
+    }
+    Ok(Inserted::Known {
+        refunded: row.try_get::<_, &str>("status")? == "refunded",
+    })
+}
+
+/// Marks a charge as paid back.
+pub(crate) async fn mark_refunded(
+    tx: &Tx,
+    payment: &Payment,
+    provider_payment_id: &str,
+    refunded_at: Timestamp,
+) -> Result<(), DbError> {
+    let sql = "update tollgate.payment_charges set status = 'refunded', refunded_at = $4 \
+               where provider = $1 and merchant_id = $2 and provider_payment_id = $3 and status = 'settled'";
+    let merchant = merchant_column(payment.merchant.as_ref());
+    tx.execute(
+        sql,
+        &[
+            &payment.provider,
+            &merchant,
+            &provider_payment_id,
+            &Instant(refunded_at),
+        ],
+    )
+    .await?;
+    Ok(())
+}
+
+/// Sums over the charges of a payment.
+#[derive(Debug, Clone)]
+pub(crate) struct ChargeSums {
+    /// All charges that came.
+    pub(crate) settled_minor: Minor,
+    /// Those of them that were paid back.
+    pub(crate) refunded_minor: Minor,
+    /// The provider's number of the newest.
+    pub(crate) newest: Option<String>,
+}
+
+/// Adds up the charges of a payment.
+pub(crate) async fn sum_charges(tx: &Tx, id: PaymentId) -> Result<ChargeSums, DbError> {
+    let sql = "select coalesce(sum(amount), 0)::bigint as settled, \
+               coalesce(sum(amount) filter (where status = 'refunded'), 0)::bigint as refunded, \
+               (array_agg(provider_payment_id order by occurred_at desc, provider_payment_id desc))[1] as newest \
+               from tollgate.payment_charges where payment_id = $1";
+    let row = tx.query_one(sql, &[&id.as_uuid()]).await?;
+    Ok(ChargeSums {
+        settled_minor: Minor::new(row.try_get("settled")?),
+        refunded_minor: Minor::new(row.try_get("refunded")?),
+        newest: row.try_get("newest")?,
+    })
+}
+
+/// What the status route shows (PM-5).
+#[derive(Debug, Clone)]
+pub(crate) struct StatusView {
+    /// For what.
+    pub(crate) plan: String,
+    /// Where it stands.
+    pub(crate) status: PaymentStatus,
+    /// The amount of one charge.
+    pub(crate) price: Money,
+    /// The provider's name.
+    pub(crate) provider: String,
+    /// The provider's number.
+    pub(crate) provider_payment_id: Option<String>,
+    /// Why it failed.
+    pub(crate) error_message: Option<String>,
+    /// How to pay later.
+    pub(crate) instructions: Option<Instructions>,
+    /// When any of this changed.
+    pub(crate) updated_at: Timestamp,
+}
+
+/// A payment of this user; another user's is not found, like one that never was.
+pub(crate) async fn find_of_user(
+    database: &Database,
+    id: PaymentId,
+    user: &UserId,
+) -> Result<Option<StatusView>, DbError> {
+    let sql = "select plan_id, status::text as status, amount, currency, provider, provider_payment_id, \
+               error_message, instructions, updated_at from tollgate.payments where id = $1 and user_id = $2";
+    let connection = database.connection().await?;
+    let statement = connection.prepare_cached(sql).await?;
+    let row = connection
+        .query_opt(&statement, &[&id.as_uuid(), &user.as_str()])
+        .await?;
+    row.map(|row| {
+        Ok(StatusView {
+            plan: row.try_get("plan_id")?,
+            status: status(&row)?,
+            price: money(&row, "amount", "currency")?,
+            provider: row.try_get("provider")?,
+            provider_payment_id: row.try_get("provider_payment_id")?,
+            error_message: row.try_get("error_message")?,
+            instructions: row
+                .try_get::<_, Option<Json<Instructions>>>("instructions")?
+                .map(|json| json.0),
+            updated_at: row.try_get::<_, Instant>("updated_at")?.0,
+        })
+    })
+    .transpose()
+}
+
+/// The ledger's operation keys of a payment's charges, as `ledger::Posting` makes them.
+pub(crate) async fn operation_keys(tx: &Tx, id: PaymentId) -> Result<Vec<String>, DbError> {
+    let sql = "select operation || ':' || provider || ':' || merchant_id || ':' || provider_payment_id as key \
+               from tollgate.payment_charges, unnest(array['settle', 'refund']) as operation \
+               where payment_id = $1 order by occurred_at, operation desc";
+    tx.query(sql, &[&id.as_uuid()])
+        .await?
+        .iter()
+        .map(|row| Ok(row.try_get("key")?))
+        .collect()
+}

@@ -1,0 +1,126 @@
+//! Plans: written by `tollgate plan put`, read by checkout and apply.
+//!
+//! command line → **plans** → checkout.
+//!
+//! Invariant: a row becomes a [`Plan`] only if it is whole; the table's checks and [`read`] say the same (a pair
+//! assertion). Not here: whether a plan may be sold to somebody (`domain::coverage`).
+
+use tokio_postgres::Row;
+use tollgate_shared::id::PlanId;
+use tollgate_shared::money::{Currency, Minor, Money};
+use tollgate_shared::time::Timestamp;
+
+use super::{DbError, Instant, Tx};
+use crate::domain::plan::{FirstCharge, PeriodUnit, Plan, PlanKind, Schedule};
+
+/// The columns that [`read`] reads, of the table alias `plan`.
+pub(super) const COLUMNS: &str = "plan.id as plan_id, plan.name as plan_name, plan.amount as plan_amount, \
+     plan.currency as plan_currency, plan.subscription_type as plan_subscription_type, plan.kind as plan_kind, \
+     plan.duration_days, plan.period_type, plan.period_frequency, plan.period_times, plan.first_charge";
+
+/// A plan that is sold; one that is not sold any more is not found.
+pub(crate) async fn find_available(tx: &Tx, id: &PlanId) -> Result<Option<Plan>, DbError> {
+    let sql = format!("select {COLUMNS} from tollgate.plans plan where plan.id = $1 and plan.available");
+    tx.query_opt(&sql, &[&id.as_str()])
+        .await?
+        .as_ref()
+        .map(read)
+        .transpose()
+}
+
+/// Writes a plan, or changes it. Payments keep the amount that was agreed.
+pub(crate) async fn put(tx: &Tx, plan: &Plan, now: Timestamp) -> Result<(), DbError> {
+    let sql = "insert into tollgate.plans (id, name, amount, currency, kind, subscription_type, duration_days, \
+               period_type, period_frequency, period_times, first_charge, available, created_at, updated_at) \
+               values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, true, $12, $12) \
+               on conflict (id) do update set name = excluded.name, amount = excluded.amount, \
+               currency = excluded.currency, kind = excluded.kind, subscription_type = excluded.subscription_type, \
+               duration_days = excluded.duration_days, period_type = excluded.period_type, \
+               period_frequency = excluded.period_frequency, period_times = excluded.period_times, \
+               first_charge = excluded.first_charge, available = true, updated_at = excluded.updated_at";
+    let (kind, duration_days, schedule) = match plan.kind {
+        PlanKind::OneTime { duration_days } => ("one_time", duration_days.map(i32::from), None),
+        PlanKind::Subscription(schedule) => ("subscription", None, Some(schedule)),
+    };
+    tx.execute(
+        sql,
+        &[
+            /* id */ &plan.id.as_str(),
+            /* name */ &plan.name,
+            /* amount */ &plan.price.amount_minor.get(),
+            /* currency */ &plan.price.currency.code(),
+            /* kind */ &kind,
+            /* subscription_type */ &plan.subscription_type,
+            /* duration_days */ &duration_days,
+            /* period_type */ &schedule.map(|schedule| schedule.unit.label()),
+            /* period_frequency */ &schedule.map(|schedule| i32::from(schedule.frequency)),
+            /* period_times */ &schedule.map(|schedule| i32::from(schedule.times)),
+            /* first_charge */ &schedule.map(|schedule| schedule.first_charge.label()),
+            /* now */ &Instant(now),
+        ],
+    )
+    .await?;
+    Ok(())
+}
+
+/// Reads the columns of [`COLUMNS`].
+pub(super) fn read(row: &Row) -> Result<Plan, DbError> {
+    Ok(Plan {
+        id: row
+            .try_get::<_, String>("plan_id")?
+            .try_into()
+            .map_err(|_| unreadable("plans.id"))?,
+        name: row.try_get("plan_name")?,
+        price: money(row, "plan_amount", "plan_currency")?,
+        subscription_type: row.try_get("plan_subscription_type")?,
+        kind: kind(row)?,
+    })
+}
+
+fn kind(row: &Row) -> Result<PlanKind, DbError> {
+    match row.try_get("plan_kind")? {
+        "one_time" => Ok(PlanKind::OneTime {
+            duration_days: small(row, "duration_days")?,
+        }),
+        "subscription" => Ok(PlanKind::Subscription(Schedule {
+            unit: unit(row)?,
+            frequency: small(row, "period_frequency")?.ok_or_else(|| unreadable("plans.period_frequency"))?,
+            times: small(row, "period_times")?.ok_or_else(|| unreadable("plans.period_times"))?,
+            first_charge: match row.try_get("first_charge")? {
+                "build" => FirstCharge::Build,
+                "date" => FirstCharge::Date,
+                _ => return Err(unreadable("plans.first_charge")),
+            },
+        })),
+        _ => Err(unreadable("plans.kind")),
+    }
+}
+
+fn unit(row: &Row) -> Result<PeriodUnit, DbError> {
+    let label: &str = row.try_get("period_type")?;
+    PeriodUnit::ALL
+        .into_iter()
+        .find(|unit| unit.label() == label)
+        .ok_or_else(|| unreadable("plans.period_type"))
+}
+
+fn small(row: &Row, column: &'static str) -> Result<Option<u16>, DbError> {
+    let number: Option<i32> = row.try_get(column)?;
+    number
+        .map(|number| u16::try_from(number).map_err(|_| unreadable(column)))
+        .transpose()
+}
+
+/// Reads an amount and its currency.
+pub(super) fn money(row: &Row, amount: &'static str, currency: &'static str) -> Result<Money, DbError> {
+    let code: &str = row.try_get(currency)?;
+    let currency = Currency::from_code(code).ok_or_else(|| unreadable(currency))?;
+    Ok(Money {
+        amount_minor: Minor::new(row.try_get(amount)?),
+        currency,
+    })
+}
+
+pub(super) const fn unreadable(column: &'static str) -> DbError {
+    DbError::Unreadable { column }
+}

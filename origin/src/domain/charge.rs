@@ -1,0 +1,134 @@
+//! Whether a genuine notice about money matches what we ordered.
+//!
+//! `apply` finds the payment by order number → **charge** → settle, or a dispute for a person.
+//!
+//! Invariant: a refusal here is final for the notice (acknowledged, recorded, no money moved); the order of the
+//! refusals is part of the contract, so that a notice wrong in two ways is always told by the same name.
+//! Not here: signatures (`shared`), whether the charge is already known (a unique key in Postgres).
+
+use tollgate_shared::id::MerchantId;
+use tollgate_shared::money::Money;
+
+/// What we created at checkout.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Ordered {
+    /// The shop that the order was placed with; `None` at a provider that knows no shops (mock).
+    pub(crate) merchant: Option<MerchantId>,
+    /// The amount of one charge.
+    pub(crate) price: Money,
+    /// Whether it is charged periodically.
+    pub(crate) periodic: bool,
+}
+
+/// What a notice says about money.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Told<'a> {
+    /// The shop that the notice speaks of.
+    pub(crate) merchant: Option<&'a MerchantId>,
+    /// The amount of the charge.
+    pub(crate) money: Money,
+    /// Whether it speaks of a period.
+    pub(crate) period: bool,
+}
+
+/// How a notice differs from what we ordered. The labels are those of `disputes.kind`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum DisputeKind {
+    /// No order of that number at that provider.
+    UnknownOrder,
+    /// The order was placed with another shop.
+    MerchantMismatch,
+    /// A charge of a period for an order that is charged once.
+    UnexpectedPeriod,
+    /// Another amount or currency.
+    AmountMismatch,
+    /// The charge is known, and belongs to another order.
+    ChargeOfAnotherOrder,
+}
+
+impl DisputeKind {
+    /// The label in `disputes.kind`.
+    pub(crate) const fn label(self) -> &'static str {
+        match self {
+            Self::UnknownOrder => "unknown_order",
+            Self::MerchantMismatch => "merchant_mismatch",
+            Self::UnexpectedPeriod => "unexpected_period",
+            Self::AmountMismatch => "amount_mismatch",
+            Self::ChargeOfAnotherOrder => "charge_of_another_order",
+        }
+    }
+
+    /// What a person reads first.
+    pub(crate) const fn detail(self) -> &'static str {
+        match self {
+            Self::UnknownOrder => {
+                "The notice is genuine, but no order of this number was placed with the provider here."
+            }
+            Self::MerchantMismatch => {
+                "The notice speaks of another shop than the one the order was placed with."
+            }
+            Self::UnexpectedPeriod => "The notice tells a period's charge of an order that is charged once.",
+            Self::AmountMismatch => "The notice tells another amount or currency than was ordered.",
+            Self::ChargeOfAnotherOrder => "The provider's number of this charge belongs to another order.",
+        }
+    }
+}
+
+/// Refuses a charge that is not the one we ordered. `UnknownOrder` and `ChargeOfAnotherOrder` are the database's
+/// to find: before and after this.
+pub(crate) fn check(ordered: &Ordered, told: &Told<'_>) -> Result<(), DisputeKind> {
+    if told.merchant != ordered.merchant.as_ref() {
+        return Err(DisputeKind::MerchantMismatch);
+    }
+    if told.period && !ordered.periodic {
+        return Err(DisputeKind::UnexpectedPeriod);
+    }
+    if told.money != ordered.price {
+        return Err(DisputeKind::AmountMismatch);
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use tollgate_shared::id::MerchantId;
+    use tollgate_shared::money::Money;
+
+    use super::{DisputeKind, Ordered, Told, check};
+
+    /// merchant told | amount told | a period? | order is periodic? | verdict; the order is 3002607's, NT$300
+    const TABLE: &str = "
+        3002607 | 300 | -      | -        | ok
+        3002607 | 300 | -      | periodic | ok
+        3002607 | 300 | period | periodic | ok
+        2000132 | 300 | -      | -        | merchant_mismatch
+        -       | 300 | -      | -        | merchant_mismatch
+        2000132 | 1   | period | -        | merchant_mismatch
+        3002607 | 300 | period | -        | unexpected_period
+        3002607 | 1   | period | -        | unexpected_period
+        3002607 | 299 | -      | -        | amount_mismatch
+        3002607 | 301 | period | periodic | amount_mismatch
+        3002607 | 1   | period | periodic | amount_mismatch
+        3002607 | 0   | -      | -        | amount_mismatch
+    ";
+
+    #[test]
+    fn pm_4_a_charge_that_was_not_ordered_moves_no_money() {
+        for row in TABLE.lines().map(str::trim).filter(|row| !row.is_empty()) {
+            let cells: Vec<&str> = row.split('|').map(str::trim).collect();
+            let ordered = Ordered {
+                merchant: "3002607".parse().ok(),
+                price: Money::twd(300),
+                periodic: cells[3] == "periodic",
+            };
+            let merchant: Option<MerchantId> = cells[0].parse().ok().filter(|_| cells[0] != "-");
+            let told = Told {
+                merchant: merchant.as_ref(),
+                money: Money::twd(cells[1].parse().unwrap()),
+                period: cells[2] == "period",
+            };
+            let verdict = check(&ordered, &told).map_or_else(DisputeKind::label, |()| "ok");
+            assert_eq!(verdict, cells[4], "{row}");
+        }
+    }
+}

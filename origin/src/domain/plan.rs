@@ -1,0 +1,144 @@
+//! What is sold: a plan and its rules.
+//!
+//! `tollgate plan put` writes plans; checkout and apply read them through `db::plans` into these types.
+//!
+//! Invariant: a `Plan` that exists is whole: a subscription has a schedule, a one-time plan has none, and every
+//! amount is positive. Not here: limits of a provider (`shared::provider::*::checkout` checks those at checkout).
+
+use tollgate_shared::id::PlanId;
+use tollgate_shared::money::Money;
+
+use super::expiry::Span;
+
+/// Something that a user can pay for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Plan {
+    /// Its id, as the page sends it.
+    pub(crate) id: PlanId,
+    /// What the customer reads at the cashier.
+    pub(crate) name: String,
+    /// The price of one charge.
+    pub(crate) price: Money,
+    /// What a charge gives: `users.subscription_type`. `None`: the plan opens no subscription.
+    pub(crate) subscription_type: Option<String>,
+    /// One charge, or many.
+    pub(crate) kind: PlanKind,
+}
+
+/// Whether a plan is charged once or periodically.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum PlanKind {
+    /// One charge pays for a number of days, or for ever.
+    OneTime {
+        /// Calendar days in Asia/Taipei; `None`: for ever.
+        duration_days: Option<u16>,
+    },
+    /// The provider charges on a schedule (provider-run, DESIGN.md "Subscriptions").
+    Subscription(Schedule),
+}
+
+/// The schedule of a provider-run subscription.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Schedule {
+    /// The unit of a period.
+    pub(crate) unit: PeriodUnit,
+    /// Units in one period (ECPay `Frequency`).
+    pub(crate) frequency: u16,
+    /// Charges in all, the first included.
+    pub(crate) times: u16,
+    /// When the first charge is made.
+    pub(crate) first_charge: FirstCharge,
+}
+
+/// The unit of a period.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum PeriodUnit {
+    /// A day (ECPay only).
+    Day,
+    /// A week (PAYUNi only).
+    Week,
+    /// A calendar month.
+    Month,
+    /// A calendar year.
+    Year,
+}
+
+/// PAYUNi's `FType`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum FirstCharge {
+    /// On the day of the order.
+    Build,
+    /// On a chosen day; binding the card takes NT$1 that is never the first period's money (PU-7).
+    Date,
+}
+
+/// Which plans a route sells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum KindWanted {
+    /// Either kind.
+    Any,
+    /// `/create-payment`.
+    OneTime,
+    /// `/create-subscription`.
+    Subscription,
+}
+
+impl Plan {
+    /// How long one charge lasts.
+    pub(crate) fn span(&self) -> Span {
+        match self.kind {
+            PlanKind::OneTime { duration_days } => duration_days.map_or(Span::Forever, Span::Days),
+            PlanKind::Subscription(schedule) => schedule.span(),
+        }
+    }
+
+    /// Whether charges after the first come without the user.
+    pub(crate) fn renews_itself(&self) -> bool {
+        matches!(self.kind, PlanKind::Subscription(_))
+    }
+
+    /// Whether a route that sells `wanted` may sell this plan.
+    pub(crate) fn is_of(&self, wanted: KindWanted) -> bool {
+        match wanted {
+            KindWanted::Any => true,
+            KindWanted::OneTime => !self.renews_itself(),
+            KindWanted::Subscription => self.renews_itself(),
+        }
+    }
+}
+
+impl PeriodUnit {
+    /// Every unit.
+    pub(crate) const ALL: [Self; 4] = [Self::Day, Self::Week, Self::Month, Self::Year];
+
+    /// The label in `plans.period_type` and on the command line.
+    pub(crate) const fn label(self) -> &'static str {
+        match self {
+            Self::Day => "day",
+            Self::Week => "week",
+            Self::Month => "month",
+            Self::Year => "year",
+        }
+    }
+}
+
+impl FirstCharge {
+    /// The label in `plans.first_charge` and on the command line.
+    pub(crate) const fn label(self) -> &'static str {
+        match self {
+            Self::Build => "build",
+            Self::Date => "date",
+        }
+    }
+}
+
+impl Schedule {
+    fn span(self) -> Span {
+        match self.unit {
+            PeriodUnit::Day => Span::Days(self.frequency),
+            PeriodUnit::Week => Span::Days(self.frequency.saturating_mul(7)),
+            PeriodUnit::Month => Span::Months(self.frequency),
+            PeriodUnit::Year => Span::Months(self.frequency.saturating_mul(12)),
+        }
+    }
+}

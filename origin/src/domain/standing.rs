@@ -1,0 +1,254 @@
+//! What a payment and a user are worth, recomputed from what is known.
+//!
+//! `apply` and `work::timeouts` load facts → **standing** → the status columns of `payments` and `users`.
+//!
+//! Invariant: state is recomputed, never adjusted. Both functions read sets, so a repeated or late notice gives
+//! what it would have given in time; money that moved outranks every other fact (a paid notice after a failure,
+//! a cancellation or a timeout still wins). Not here: which facts to believe (`charge`), until when (`expiry`).
+
+use tollgate_shared::money::Minor;
+use tollgate_shared::time::Timestamp;
+
+use super::expiry::{PaidCharge, Span, expires_at};
+
+/// PM-1's `payment_status`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum PaymentStatus {
+    /// A user who never tried to pay.
+    None,
+    /// Waiting for the provider.
+    Pending,
+    /// Paid for.
+    Active,
+    /// Refused by the provider.
+    Failed,
+    /// Given up, by the user or by time.
+    Canceled,
+    /// Paid and paid back.
+    Refunded,
+}
+
+impl PaymentStatus {
+    /// Every status, in the order of the database's enum.
+    pub(crate) const ALL: [Self; 6] = [
+        Self::None,
+        Self::Pending,
+        Self::Active,
+        Self::Failed,
+        Self::Canceled,
+        Self::Refunded,
+    ];
+
+    /// The label in the database and in answers.
+    pub(crate) const fn label(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Pending => "pending",
+            Self::Active => "active",
+            Self::Failed => "failed",
+            Self::Canceled => "canceled",
+            Self::Refunded => "refunded",
+        }
+    }
+
+    /// The status of a label.
+    pub(crate) fn from_label(label: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|status| status.label() == label)
+    }
+}
+
+/// What is known about one payment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct PaymentFacts {
+    /// The sum of charges that came, paid back or not.
+    pub(crate) settled_minor: Minor,
+    /// The sum of charges that were paid back.
+    pub(crate) refunded_minor: Minor,
+    /// Whether the provider told of a refused attempt.
+    pub(crate) failed: bool,
+    /// Whether it was given up.
+    pub(crate) canceled: bool,
+}
+
+/// The status that the facts of a payment amount to.
+pub(crate) fn payment_status(facts: PaymentFacts) -> PaymentStatus {
+    if facts.settled_minor > facts.refunded_minor {
+        PaymentStatus::Active
+    } else if facts.settled_minor > Minor::ZERO {
+        PaymentStatus::Refunded
+    } else if facts.failed {
+        PaymentStatus::Failed
+    } else if facts.canceled {
+        PaymentStatus::Canceled
+    } else {
+        PaymentStatus::Pending
+    }
+}
+
+/// One settled charge of a user, of whichever payment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct UserCharge {
+    /// When it was charged.
+    pub(crate) paid_at: Timestamp,
+    /// Whether it was paid back.
+    pub(crate) refunded: bool,
+    /// What it gives; `None`: no subscription.
+    pub(crate) subscription_type: Option<String>,
+    /// For how long.
+    pub(crate) span: Span,
+    /// Whether the provider will charge again.
+    pub(crate) renews_itself: bool,
+    /// Who charged it.
+    pub(crate) provider: String,
+    /// The provider's number of it.
+    pub(crate) reference: String,
+}
+
+/// PM-1's columns of `users`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct UserStanding {
+    /// `payment_status`.
+    pub(crate) payment_status: PaymentStatus,
+    /// `subscription_type`.
+    pub(crate) subscription_type: Option<String>,
+    /// `subscription_expires_at`.
+    pub(crate) expires_at: Option<Timestamp>,
+    /// `auto_renew`.
+    pub(crate) auto_renew: bool,
+    /// `last_payment_provider` and `last_payment_reference`.
+    pub(crate) last_payment: Option<(String, String)>,
+}
+
+/// A user's standing: the charge that came last says which type; all kept charges of that type say until when.
+///
+/// `latest` is the status of the user's newest payment; it shows only while no charge is kept.
+pub(crate) fn user_standing(charges: &[UserCharge], latest: PaymentStatus) -> UserStanding {
+    let newest = charges.iter().max_by_key(|charge| newness(charge));
+    let kept = || charges.iter().filter(|charge| !charge.refunded);
+    let granting = kept()
+        .filter(|charge| charge.subscription_type.is_some())
+        .max_by_key(|charge| newness(charge));
+    let subscription_type = granting.and_then(|charge| charge.subscription_type.clone());
+    UserStanding {
+        payment_status: if kept().next().is_some() {
+            PaymentStatus::Active
+        } else {
+            latest
+        },
+        expires_at: subscription_type
+            .as_ref()
+            .and_then(|held| expires_at(&paid_for(charges, held))),
+        subscription_type,
+        auto_renew: granting.is_some_and(|charge| charge.renews_itself),
+        last_payment: newest.map(|charge| (charge.provider.clone(), charge.reference.clone())),
+    }
+}
+
+fn newness(charge: &UserCharge) -> (Timestamp, &str, &str) {
+    (charge.paid_at, &charge.provider, &charge.reference)
+}
+
+fn paid_for(charges: &[UserCharge], subscription_type: &str) -> Vec<PaidCharge> {
+    charges
+        .iter()
+        .filter(|charge| !charge.refunded && charge.subscription_type.as_deref() == Some(subscription_type))
+        .map(|charge| PaidCharge {
+            paid_at: charge.paid_at,
+            span: charge.span,
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::{Just, Strategy, any, prop, proptest};
+    use tollgate_shared::money::Minor;
+    use tollgate_shared::time::Timestamp;
+
+    use super::{PaymentFacts, PaymentStatus, UserCharge, payment_status, user_standing};
+    use crate::domain::expiry::Span;
+
+    /// settled | refunded | failed | canceled | status
+    const TABLE: &str = "
+          0 |   0 | -      | -        | pending  | checkout, code issued, held
+          0 |   0 | -      | canceled | canceled | given up, or timed out
+          0 |   0 | failed | -        | failed   | refused
+          0 |   0 | failed | canceled | failed   | refused, then timed out: the reason stays
+        300 |   0 | -      | -        | active   | paid
+        300 |   0 | failed | -        | active   | refused, then paid; or the two the other way round
+        300 |   0 | -      | canceled | active   | timed out, then paid after all
+        600 |   0 | -      | -        | active   | two periods
+        600 | 300 | -      | -        | active   | one of two periods paid back
+        300 | 300 | -      | -        | refunded | paid back
+        300 | 300 | failed | canceled | refunded | whatever else was told
+    ";
+
+    #[test]
+    fn pm_8_status_is_recomputed_from_facts() {
+        let mut seen = vec![PaymentStatus::None];
+        for row in TABLE.lines().map(str::trim).filter(|row| !row.is_empty()) {
+            let cells: Vec<&str> = row.split('|').map(str::trim).collect();
+            let facts = PaymentFacts {
+                settled_minor: Minor::new(cells[0].parse().unwrap()),
+                refunded_minor: Minor::new(cells[1].parse().unwrap()),
+                failed: cells[2] == "failed",
+                canceled: cells[3] == "canceled",
+            };
+            assert_eq!(payment_status(facts).label(), cells[4], "{row}");
+            seen.push(payment_status(facts));
+        }
+        assert!(
+            PaymentStatus::ALL.iter().all(|status| seen.contains(status)),
+            "a status has no row"
+        );
+    }
+
+    fn charge(paid_at: i64, subscription_type: &str, refunded: bool) -> UserCharge {
+        UserCharge {
+            paid_at: Timestamp::from_unix_seconds(paid_at),
+            refunded,
+            subscription_type: Some(subscription_type.into()),
+            span: Span::Days(30),
+            renews_itself: false,
+            provider: "ecpay".into(),
+            reference: format!("T{paid_at}"),
+        }
+    }
+
+    #[test]
+    fn pm_1_the_last_kept_charge_says_what_the_user_has() {
+        let standing = user_standing(
+            &[charge(2_000_000, "pro", false), charge(1_000_000, "basic", false)],
+            PaymentStatus::Failed,
+        );
+        assert_eq!(standing.payment_status, PaymentStatus::Active);
+        assert_eq!(standing.subscription_type.as_deref(), Some("pro"));
+        assert_eq!(standing.last_payment, Some(("ecpay".into(), "T2000000".into())));
+    }
+
+    #[test]
+    fn pm_8_a_refund_gives_back_what_the_charge_gave() {
+        let kept = charge(1_000_000, "basic", false);
+        let only = user_standing(std::slice::from_ref(&kept), PaymentStatus::Pending);
+        let after = user_standing(&[kept, charge(2_000_000, "pro", true)], PaymentStatus::Refunded);
+        assert_eq!(
+            (&after.subscription_type, after.expires_at),
+            (&only.subscription_type, only.expires_at)
+        );
+        let nothing = user_standing(&[charge(2_000_000, "pro", true)], PaymentStatus::Refunded);
+        assert_eq!(nothing.payment_status, PaymentStatus::Refunded);
+        assert_eq!((nothing.subscription_type, nothing.expires_at), (None, None));
+    }
+
+    proptest! {
+        #[test]
+        fn pm_8_standing_depends_on_the_set_of_charges_only(
+            (charges, shuffled) in prop::collection::vec(
+                (0_i64..9_000_000, any::<bool>(), any::<bool>()).prop_map(|(at, pro, refunded)|
+                    charge(at, if pro { "pro" } else { "basic" }, refunded)), 0..7)
+                .prop_flat_map(|charges| (Just(charges.clone()), Just(charges).prop_shuffle()))
+        ) {
+            assert_eq!(user_standing(&charges, PaymentStatus::Pending), user_standing(&shuffled, PaymentStatus::Pending));
+        }
+    }
+}

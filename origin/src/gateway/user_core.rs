@@ -1,0 +1,128 @@
+//! Payment events for user-core, signed as Standard Webhooks (PM-6).
+//!
+//! `work::outbox` → **send** → `USER_CORE_WEBHOOK_URL`.
+//!
+//! Invariants: the signature covers the bytes that are sent; `webhook-id` is the event's id and stays the same over
+//! all attempts, so that the receiver can drop repeats; the timestamp is that of the attempt. The receiver's body is
+//! not read: it is nobody's business and may be endless. Not here: when to try again.
+
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use reqwest::StatusCode;
+use tollgate_shared::crypto;
+use tollgate_shared::time::Timestamp;
+use uuid::Uuid;
+
+use crate::config::UserCore;
+
+/// Standard Webhooks recommends 15 to 30 s.
+const TIME_MAX: Duration = Duration::from_secs(15);
+
+/// Why an event was not taken.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SendError {
+    /// No receiver is configured (any more).
+    #[error("no receiver is configured: USER_CORE_WEBHOOK_URL")]
+    NotConfigured,
+    /// The receiver says that it wants no more (Standard Webhooks: 410 disables).
+    #[error("the receiver answered 410 Gone")]
+    Gone,
+    /// Another answer than 2xx.
+    #[error("the receiver answered {0}")]
+    Status(u16),
+    /// No answer in time, or none at all.
+    #[error("the receiver did not answer: {0}")]
+    NoAnswer(&'static str),
+}
+
+/// The client of all sends.
+#[derive(Debug, Clone)]
+pub(crate) struct Client(reqwest::Client);
+
+impl Client {
+    /// A client with our limits.
+    pub(crate) fn new() -> Result<Self, reqwest::Error> {
+        let client = reqwest::Client::builder()
+            .timeout(TIME_MAX)
+            .redirect(reqwest::redirect::Policy::none())
+            .user_agent("tollgate")
+            .build()?;
+        Ok(Self(client))
+    }
+
+    /// Sends one event; success is any 2xx.
+    pub(crate) async fn send(
+        &self,
+        receiver: &UserCore,
+        id: Uuid,
+        body: Vec<u8>,
+        now: Timestamp,
+    ) -> Result<(), SendError> {
+        let message_id = format!("evt_{}", id.simple());
+        let timestamp = now.unix_seconds().to_string();
+        let signature = sign(receiver, &message_id, &timestamp, &body);
+        let request = self
+            .0
+            .post(receiver.url.clone())
+            .header("content-type", "application/json")
+            .header("webhook-id", message_id)
+            .header("webhook-timestamp", timestamp)
+            .header("webhook-signature", signature)
+            .body(body);
+        let answer = request
+            .send()
+            .await
+            .map_err(|error| SendError::NoAnswer(kind(&error)))?;
+        match answer.status() {
+            status if status.is_success() => Ok(()),
+            StatusCode::GONE => Err(SendError::Gone),
+            status => Err(SendError::Status(status.as_u16())),
+        }
+    }
+}
+
+/// reqwest's own text holds the URL, which may hold a token; the kind is enough.
+fn kind(error: &reqwest::Error) -> &'static str {
+    if error.is_timeout() {
+        "time is up"
+    } else if error.is_connect() {
+        "no connection"
+    } else {
+        "the call failed"
+    }
+}
+
+/// `v1,` and the base64 of HMAC-SHA256 over `id.timestamp.body`, under the decoded secret.
+fn sign(receiver: &UserCore, message_id: &str, timestamp: &str, body: &[u8]) -> String {
+    // `config` refuses a secret that does not decode.
+    let key = STANDARD.decode(receiver.key_base64.expose()).unwrap_or_default();
+    let mut signed = format!("{message_id}.{timestamp}.").into_bytes();
+    signed.extend_from_slice(body);
+    format!("v1,{}", STANDARD.encode(crypto::hmac_sha256(&key, &signed)))
+}
+
+#[cfg(test)]
+mod tests {
+    use tollgate_shared::secret::Secret;
+
+    use super::sign;
+    use crate::config::UserCore;
+
+    #[test]
+    fn pm_6_the_signature_is_that_of_standard_webhooks() {
+        // The vector of the specification's own libraries (JavaScript, Python).
+        let receiver = UserCore {
+            url: "http://127.0.0.1:1".parse().unwrap(),
+            key_base64: Secret::new("MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw".into()),
+        };
+        let signature = sign(
+            &receiver,
+            "msg_p5jXN8AQM9LWM0D4loKWxJek",
+            "1614265330",
+            br#"{"test": 2432232314}"#,
+        );
+        assert_eq!(signature, "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=");
+    }
+}

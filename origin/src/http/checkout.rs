@@ -1,0 +1,114 @@
+//! `POST /internal/v1/payments/checkout`: a user wants to pay (PM-3).
+//!
+//! hop → **checkout** (parse → `checkout::place` → render) → the edge → the browser.
+//!
+//! Invariants: the user is the hop's subject, never a member of the body; an idempotency key is required, because a
+//! browser repeats a call whose answer it lost. 201 for a new payment, 200 with `Idempotency-Replayed` for a
+//! repeat. Not here: the edge's own idempotency, which spares us most repeats.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use axum::response::{IntoResponse as _, Response};
+use tollgate_shared::problem::Problem;
+
+use super::answer::{ProblemAnswer, json};
+use super::body::{self, BodyError, CALL_BYTES_MAX};
+use super::hop::Hop;
+use crate::Origin;
+use crate::checkout::{self, Call, PlaceError, Placed};
+
+const KEY_HEADER: &str = "idempotency-key";
+const REPLAYED_HEADER: HeaderName = HeaderName::from_static("idempotency-replayed");
+/// `checkout_requests_key_shape`.
+const KEY_BYTES_MAX: usize = 255;
+
+#[derive(Debug, thiserror::Error)]
+enum CheckoutError {
+    #[error("the hop names no user")]
+    NoUser,
+    #[error("the idempotency key is missing")]
+    NoKey,
+    #[error("the idempotency key is not 1 to {KEY_BYTES_MAX} visible ASCII characters, once")]
+    BadKey,
+    #[error("the body was refused")]
+    Body(#[source] BodyError),
+    #[error("the checkout was refused")]
+    Place(#[source] PlaceError),
+}
+
+impl CheckoutError {
+    fn problem(&self) -> Problem {
+        match self {
+            Self::NoUser => Problem::new(401, "session-required", "This call needs a session"),
+            Self::NoKey => Problem::new(
+                400,
+                "idempotency-key-missing",
+                "The Idempotency-Key header is missing",
+            )
+            .detail("Send a new random value for each purchase, and the same one when repeating it."),
+            Self::BadKey => Problem::new(
+                400,
+                "idempotency-key-malformed",
+                "The Idempotency-Key header is unusable",
+            )
+            .detail("Send it once, with 1 to 255 visible ASCII characters."),
+            Self::Body(error) => error.problem(),
+            Self::Place(error) => error.problem(),
+        }
+    }
+}
+
+/// The route.
+pub(super) async fn post(State(origin): State<Arc<Origin>>, hop: Hop, headers: HeaderMap) -> Response {
+    let error = match place(&origin, &hop, &headers).await {
+        Ok(placed) => return answer(&placed),
+        Err(error) => error,
+    };
+    let chain = &error as &dyn std::error::Error;
+    if matches!(&error, CheckoutError::Place(PlaceError::Db(_))) {
+        tracing::error!(delivery.id = %hop.delivery(), error = chain, "a checkout failed");
+    } else {
+        tracing::info!(delivery.id = %hop.delivery(), error = chain, "a checkout was refused");
+    }
+    ProblemAnswer(error.problem()).into_response()
+}
+
+async fn place(origin: &Origin, hop: &Hop, headers: &HeaderMap) -> Result<Placed, CheckoutError> {
+    let user = hop.subject().cloned().ok_or(CheckoutError::NoUser)?;
+    let key = key(headers)?.to_owned();
+    let request = body::parse(headers, hop.body(), CALL_BYTES_MAX).map_err(CheckoutError::Body)?;
+    let call = Call {
+        user,
+        key,
+        request,
+        delivery: hop.delivery(),
+        now: hop.received_at(),
+    };
+    checkout::place(origin, &call).await.map_err(CheckoutError::Place)
+}
+
+fn key(headers: &HeaderMap) -> Result<&str, CheckoutError> {
+    let mut values = headers.get_all(KEY_HEADER).iter();
+    let value = values.next().ok_or(CheckoutError::NoKey)?;
+    let text = value.to_str().map_err(|_| CheckoutError::BadKey)?;
+    let visible =
+        (1..=KEY_BYTES_MAX).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic());
+    if visible && values.next().is_none() {
+        Ok(text)
+    } else {
+        Err(CheckoutError::BadKey)
+    }
+}
+
+fn answer(placed: &Placed) -> Response {
+    if !placed.repeated {
+        return json(StatusCode::CREATED, &placed.answer);
+    }
+    let mut answer = json(StatusCode::OK, &placed.answer);
+    answer
+        .headers_mut()
+        .insert(REPLAYED_HEADER, HeaderValue::from_static("true"));
+    answer
+}

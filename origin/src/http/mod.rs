@@ -1,0 +1,112 @@
+//! The origin's HTTP side: routes, and the server that ends gracefully.
+//!
+//! edge → **http** (hop → parse → call → render) → inbox, checkout, status.
+//!
+//! Invariants: every route below `/internal/v1/` is behind the hop, also the ones that do not exist; every answer
+//! that is not a success is problem+json, 404 and 405 included; a call ends within [`CALL_TIME_MAX`]. A call that is
+//! cut off there leaves no transaction open: its connection is closed (`db::tx`), and a repeat is safe.
+//! Not here: what a call means.
+
+pub(crate) mod answer;
+mod body;
+mod checkout;
+mod events;
+mod health;
+mod hop;
+mod status;
+mod test_clock;
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::Request;
+use axum::http::Uri;
+use axum::http::header::ALLOW;
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::{get, post};
+use tokio::net::TcpListener;
+use tollgate_shared::problem::Problem;
+
+use self::answer::{ProblemAnswer, unavailable};
+use crate::Origin;
+
+/// Longer than the database's statement timeout (10 s) and shorter than any proxy's patience.
+const CALL_TIME_MAX: Duration = Duration::from_secs(20);
+
+/// Serves until `stop` ends, then finishes the calls that are under way.
+pub async fn serve(
+    origin: Arc<Origin>,
+    listener: TcpListener,
+    stop: impl Future<Output = ()> + Send + 'static,
+) -> std::io::Result<()> {
+    axum::serve(listener, router(origin))
+        .with_graceful_shutdown(stop)
+        .await
+}
+
+fn router(origin: Arc<Origin>) -> Router {
+    let mut internal = Router::new()
+        .route("/internal/v1/events", post(events::post).fallback(only_post))
+        .route(
+            "/internal/v1/payments/checkout",
+            post(checkout::post).fallback(only_post),
+        )
+        .route(
+            "/internal/v1/payments/{id}/status",
+            get(status::get).fallback(only_get),
+        )
+        .route(
+            "/internal/v1/webhooks/health",
+            get(health::webhooks).fallback(only_get),
+        );
+    if origin.test_clock.is_some() {
+        internal = internal.route(
+            "/internal/v1/test-clock",
+            post(test_clock::post).fallback(only_post),
+        );
+    }
+    let internal = internal
+        .route("/internal/{*rest}", axum::routing::any(unknown_route))
+        .layer(middleware::from_fn_with_state(Arc::clone(&origin), hop::check));
+    Router::new()
+        .route("/health/live", get(health::live).fallback(only_get))
+        .route("/health/ready", get(health::ready).fallback(only_get))
+        .merge(internal)
+        .fallback(unknown_route)
+        .layer(middleware::from_fn(in_time))
+        .with_state(origin)
+}
+
+async fn in_time(request: Request, next: Next) -> Response {
+    match tokio::time::timeout(CALL_TIME_MAX, next.run(request)).await {
+        Ok(answer) => answer,
+        Err(_) => {
+            tracing::error!(
+                "a call took longer than {} s and was ended",
+                CALL_TIME_MAX.as_secs()
+            );
+            ProblemAnswer(unavailable()).into_response()
+        }
+    }
+}
+
+async fn unknown_route(uri: Uri) -> Response {
+    tracing::debug!(http.path = uri.path(), "no such route");
+    ProblemAnswer(Problem::new(404, "unknown-route", "No such route")).into_response()
+}
+
+async fn only_post() -> Response {
+    wrong_method("POST")
+}
+
+async fn only_get() -> Response {
+    wrong_method("GET, HEAD")
+}
+
+fn wrong_method(allowed: &'static str) -> Response {
+    let problem = Problem::new(405, "method-not-allowed", "The route does not take this method");
+    ([(ALLOW, allowed)], ProblemAnswer(problem)).into_response()
+}

@@ -1,0 +1,73 @@
+//! The counting house: takes events from the edge over a signed hop and applies each exactly once.
+//!
+//! http (parse → call → render) → inbox → apply → domain decides → ledger; work retries what did not apply.
+//!
+//! Invariants are those of DESIGN.md; each module names the ones it keeps.
+//! A library so that tests and `cargo xtask` start it in-process; `main.rs` is the program around it.
+
+mod announce;
+mod apply;
+mod checkout;
+mod domain;
+mod entropy;
+mod gateway;
+mod inbox;
+
+pub mod clock;
+pub mod commands;
+pub mod config;
+pub mod db;
+pub mod http;
+pub mod ledger;
+pub mod telemetry;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
+pub mod work;
+
+use std::sync::Arc;
+
+use crate::clock::{Clock, ShiftedClock, SystemClock};
+use crate::config::Config;
+use crate::db::{Database, DbError, PoolSettings};
+
+/// The running service: what every call and every worker shares.
+pub struct Origin {
+    pub(crate) config: Config,
+    pub(crate) database: Database,
+    pub(crate) clock: Arc<dyn Clock>,
+    /// The same clock, where it may be moved.
+    pub(crate) test_clock: Option<ShiftedClock>,
+}
+
+impl Origin {
+    /// The service of a configuration, on the machine's clock. Connects to nothing yet.
+    pub fn new(config: Config) -> Result<Self, DbError> {
+        let database = Database::new(&PoolSettings::new(config.database_url.clone()))?;
+        if config.test_clock {
+            let clock = ShiftedClock::default();
+            return Ok(Self {
+                config,
+                database,
+                clock: Arc::new(clock.clone()),
+                test_clock: Some(clock),
+            });
+        }
+        Ok(Self {
+            config,
+            database,
+            clock: Arc::new(SystemClock),
+            test_clock: None,
+        })
+    }
+
+    /// The service of a configuration on a given database and clock.
+    #[must_use]
+    pub fn with_parts(config: Config, database: Database, clock: Arc<dyn Clock>) -> Self {
+        Self {
+            config,
+            database,
+            clock,
+            test_clock: None,
+        }
+    }
+}

@@ -1,0 +1,106 @@
+//! The loops behind the service: what did not apply, what is to be sent, what has waited too long.
+//!
+//! Postgres (rows that are due) → **work** → `inbox::retry`, `gateway`, `domain::standing`.
+//!
+//! Invariants (DESIGN.md, 6 and 7): rows are leased, and nothing that calls the network holds a transaction; every
+//! row ends as done or dead; several processes may work side by side. A NOTIFY wakes the outbox loop at once,
+//! polling stands behind it. An error of the database ends a round, never a loop.
+//! Not here: what the delays are (`domain::backoff`).
+
+pub(crate) mod inbox;
+pub(crate) mod outbox;
+pub(crate) mod timeouts;
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{Notify, watch};
+
+use crate::Origin;
+use crate::db::{DbError, listen};
+use crate::gateway::user_core::Client;
+
+/// How often the queues are looked at when nothing wakes us.
+const POLL: Duration = Duration::from_secs(1);
+/// How often payments that wait are looked at; a timeout is counted in minutes.
+const POLL_TIMEOUTS: Duration = Duration::from_secs(15);
+/// How long a row is ours: longer than any send ([`Client`]'s 15 s) and any transaction.
+const LEASE: Duration = Duration::from_secs(60);
+/// How long to wait before listening again after the connection broke.
+const LISTEN_AGAIN: Duration = Duration::from_secs(5);
+
+/// Whether a round found something to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Round {
+    /// A row was worked on; there may be more.
+    Worked,
+    /// Nothing was due.
+    Idle,
+}
+
+/// Runs all loops until `stop` turns true; rounds that are under way are finished.
+pub async fn run(origin: Arc<Origin>, stop: watch::Receiver<bool>) -> Result<(), reqwest::Error> {
+    let client = Client::new()?;
+    let outbox_wake = Arc::new(Notify::new());
+    let never = Notify::new();
+    tokio::join!(
+        keep("inbox", POLL, &never, stop.clone(), || inbox::round(&origin)),
+        keep("outbox", POLL, &outbox_wake, stop.clone(), || outbox::round(
+            &origin, &client
+        )),
+        keep("timeouts", POLL_TIMEOUTS, &never, stop.clone(), || {
+            timeouts::round(&origin)
+        }),
+        keep_listening(&origin, &outbox_wake, stop.clone()),
+    );
+    Ok(())
+}
+
+/// Works while there is work, then waits for a wake-up, the interval or the end.
+async fn keep<F>(
+    name: &'static str,
+    interval: Duration,
+    wake: &Notify,
+    mut stop: watch::Receiver<bool>,
+    round: impl Fn() -> F,
+) where
+    F: Future<Output = Result<Round, DbError>>,
+{
+    while !*stop.borrow_and_update() {
+        match round().await {
+            Ok(Round::Worked) => continue,
+            Ok(Round::Idle) => {}
+            Err(error) => {
+                tracing::warn!(
+                    work.name = name,
+                    error = &error as &dyn std::error::Error,
+                    "a round of {name} failed"
+                );
+            }
+        }
+        tokio::select! {
+            () = wake.notified() => {}
+            () = tokio::time::sleep(interval) => {}
+            changed = stop.changed() => if changed.is_err() { return },
+        }
+    }
+}
+
+async fn keep_listening(origin: &Origin, wake: &Notify, mut stop: watch::Receiver<bool>) {
+    while !*stop.borrow_and_update() {
+        let listening = async {
+            if let Err(error) = listen::listen(&origin.config.database_url, || wake.notify_one()).await {
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "listening broke; polling goes on"
+                );
+            }
+            tokio::time::sleep(LISTEN_AGAIN).await;
+        };
+        tokio::select! {
+            () = listening => {}
+            changed = stop.changed() => if changed.is_err() { return },
+        }
+    }
+}
