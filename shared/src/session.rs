@@ -75,6 +75,9 @@ pub fn verify(rules: &SessionRules, token: &str, now: Timestamp) -> Result<Sessi
     }
     let (signed, signature) = token.rsplit_once('.').ok_or(SessionError::Malformed)?;
     let (header, payload) = signed.split_once('.').ok_or(SessionError::Malformed)?;
+    if payload.contains('.') {
+        return Err(SessionError::Malformed);
+    }
     let header: Header = part(header)?;
     if header.alg != "HS256" {
         return Err(SessionError::Algorithm);

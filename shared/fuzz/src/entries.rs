@@ -1,0 +1,205 @@
+//! What is fuzzed: one function a parser, each taking any bytes and checking what must hold of any result.
+//!
+//! `fuzz_targets/*` (libFuzzer) and the smoke test of the shared crate (seeded, always run) call the same ones.
+//!
+//! Invariant: no input panics, and what parses keeps its promises (reads back the same, stays bounded).
+
+use tollgate_shared::envelope::Envelope;
+use tollgate_shared::form::{self, FIELDS_MAX, Form};
+use tollgate_shared::handoff::{self, HandoffKey};
+use tollgate_shared::provider::ecpay::{aes_json, query};
+use tollgate_shared::provider::payuni::{cipher, reply};
+use tollgate_shared::provider::{Sources, Unverified};
+use tollgate_shared::secret::{Rotating, Secret};
+use tollgate_shared::session::{self, SessionRules};
+use tollgate_shared::time::Timestamp;
+
+/// A parser under test.
+pub type Entry = fn(&[u8]);
+
+/// Every parser by the name of its fuzz target.
+pub const ENTRIES: [(&str, Entry); 9] = [
+    ("form", form_body),
+    ("ecpay_notice", ecpay_notice),
+    ("ecpay_answers", ecpay_answers),
+    ("ecpay_envelope", ecpay_envelope),
+    ("payuni_notice", payuni_notice),
+    ("payuni_reply", payuni_reply),
+    ("hmac_source", hmac_source),
+    ("session_token", session_token),
+    ("hop", hop),
+];
+
+const KEY: &str = "pwFHCqoQZGmho4w6";
+const IV: &str = "EkRm7iFT261dpevs";
+const PAYUNI_KEY: &str = "RustKatKey0123456789abcdefABCDEF";
+const PAYUNI_IV: &str = "RustKatIV0123456";
+const WEBHOOK_SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+const NOW: Timestamp = Timestamp::from_unix_seconds(1_793_500_000);
+
+/// A form that parses is bounded and reads back the same from what is written of it.
+pub fn form_body(data: &[u8]) {
+    for parsed in [Form::parse(data), Form::parse_raw(data)].into_iter().flatten() {
+        assert!(parsed.fields().count() <= FIELDS_MAX);
+        let written = form::encode(parsed.fields());
+        assert_eq!(Form::parse(written.as_bytes()).as_ref(), Ok(&parsed));
+    }
+}
+
+/// A notice is refused, or is an event of ECPay's.
+pub fn ecpay_notice(data: &[u8]) {
+    for notice in ["payment", "code", "period"] {
+        read("ecpay", notice, &[], data);
+    }
+    // Behind the signature: the fuzzer cannot make a MAC, so sign what it made.
+    if let Ok(parsed) = Form::parse(data) {
+        let mac = tollgate_shared::provider::ecpay::mac::check_mac_value(
+            parsed.fields(),
+            KEY,
+            IV,
+            tollgate_shared::provider::ecpay::mac::Algorithm::Sha256,
+        );
+        let fields = parsed.fields().filter(|(key, _)| *key != "CheckMacValue");
+        let signed = form::encode(fields.chain([("CheckMacValue", mac.as_str())]));
+        for notice in ["payment", "code", "period"] {
+            read("ecpay", notice, &[], signed.as_bytes());
+        }
+    }
+}
+
+/// Answers of ECPay's queries.
+pub fn ecpay_answers(data: &[u8]) {
+    drop(query::period_info(data));
+    if let Some(ecpay) = sources().ecpay() {
+        drop(query::trade_info(ecpay, data));
+        drop(query::payment_info(ecpay, data));
+        drop(query::period_action_reply(ecpay, data));
+    }
+}
+
+/// ECPay's JSON envelope.
+pub fn ecpay_envelope(data: &[u8]) {
+    drop(aes_json::open_response(data, KEY, IV));
+    if let Ok(text) = std::str::from_utf8(data) {
+        drop(aes_json::open_cbc(text, KEY, IV));
+        drop(aes_json::open_gcm(text, KEY));
+        if let Ok(sealed) = aes_json::seal_cbc(text, KEY, IV)
+            && !text.is_empty()
+        {
+            assert_eq!(aes_json::open_cbc(&sealed, KEY, IV).as_deref(), Ok(text));
+        }
+    }
+}
+
+/// A PAYUNi notice, and the same bytes as the sealed inside of a genuine one.
+pub fn payuni_notice(data: &[u8]) {
+    read("payuni", "payment", &[], data);
+    let Ok(inner) = std::str::from_utf8(data) else {
+        return;
+    };
+    let Some(sealed) = cipher::seal(inner, PAYUNI_KEY, PAYUNI_IV) else {
+        return;
+    };
+    assert_eq!(
+        cipher::open(&sealed, PAYUNI_KEY, PAYUNI_IV).as_deref(),
+        Some(data)
+    );
+    let hash = cipher::hash_info(&sealed, PAYUNI_KEY, PAYUNI_IV);
+    let body = form::encode([("EncryptInfo", sealed.as_str()), ("HashInfo", &hash)]);
+    read("payuni", "period", &[], body.as_bytes());
+}
+
+/// PAYUNi's server replies, outside and inside.
+pub fn payuni_reply(data: &[u8]) {
+    drop(reply::parse(data));
+    if let Some(payuni) = sources().payuni() {
+        drop(reply::read(payuni, data));
+    }
+}
+
+/// Headers and body of the generic sources; a line end divides them.
+pub fn hmac_source(data: &[u8]) {
+    let (head, body) = data.split_at(data.iter().position(|byte| *byte == b'\n').unwrap_or(data.len()));
+    let head = String::from_utf8_lossy(head).into_owned();
+    let headers = [
+        ("webhook-id".to_owned(), "msg_1".to_owned()),
+        ("webhook-timestamp".to_owned(), "1793500000".to_owned()),
+        ("webhook-signature".to_owned(), head.clone()),
+        ("stripe-signature".to_owned(), head),
+    ];
+    read("crm", "event", &headers, body);
+    read("billing", "event", &headers, body);
+}
+
+/// A bearer token.
+pub fn session_token(data: &[u8]) {
+    let rules = SessionRules {
+        keys: Rotating {
+            current: Secret::new("secret".to_owned()),
+            previous: None,
+        },
+        issuer: None,
+        audience: "authenticated".to_owned(),
+    };
+    if let Ok(token) = std::str::from_utf8(data) {
+        drop(session::verify(&rules, token, NOW));
+    }
+}
+
+/// The hop from edge to origin: its envelope and its signature header.
+pub fn hop(data: &[u8]) {
+    if let Ok(envelope) = Envelope::from_json(data) {
+        assert_eq!(Envelope::from_json(&envelope.to_json()).ok(), Some(envelope));
+    }
+    let text = String::from_utf8_lossy(data);
+    let key = HandoffKey {
+        id: "k".to_owned(),
+        secret: Secret::new("secret".to_owned()),
+    };
+    let request = handoff::Request {
+        method: "POST",
+        path_and_query: "/internal/v1/events",
+        timestamp: &text,
+        delivery: "",
+        subject: "",
+        body: data,
+    };
+    let keys = Rotating {
+        current: key,
+        previous: None,
+    };
+    assert!(handoff::verify(&keys, "k", &request, &text, NOW).is_err());
+}
+
+fn read(source: &str, notice: &str, headers: &[(String, String)], body: &[u8]) {
+    let Ok(source) = source.parse() else { return };
+    if let Ok(event) = sources().read(
+        &source,
+        &Unverified {
+            notice,
+            headers,
+            body,
+            received_at: NOW,
+        },
+    ) {
+        assert!(event.key.as_str().len() <= 250, "{}", event.key);
+        assert_eq!(event.source, source);
+    }
+}
+
+fn sources() -> Sources {
+    Sources::from_lookup(&|name| {
+        let value = match name {
+            "ECPAY_MERCHANT_ID" => "3002607",
+            "ECPAY_HASH_KEY" => KEY,
+            "ECPAY_HASH_IV" => IV,
+            "PAYUNI_MERCHANT_ID" => "KAT0001",
+            "PAYUNI_HASH_KEY" => PAYUNI_KEY,
+            "PAYUNI_HASH_IV" => PAYUNI_IV,
+            "WEBHOOK_SOURCES" => "crm:standard,billing:stripe",
+            "WEBHOOK_SECRET_CRM" | "WEBHOOK_SECRET_BILLING" => WEBHOOK_SECRET,
+            _ => return None,
+        };
+        Some(value.to_owned())
+    })
+}
