@@ -21,10 +21,17 @@ use crate::setup::Tools;
 use crate::supervise;
 
 /// What decides the worker's bytes, besides the tools.
-const INPUTS: [&str; 7] =
-    ["edge/Cargo.toml", "edge/src", "shared/Cargo.toml", "shared/src", "Cargo.toml", "Cargo.lock", "rust-toolchain.toml"];
+const INPUTS: [&str; 7] = [
+    "edge/Cargo.toml",
+    "edge/src",
+    "shared/Cargo.toml",
+    "shared/src",
+    "Cargo.toml",
+    "Cargo.lock",
+    "rust-toolchain.toml",
+];
 const STAMP: &str = ".tollgate-inputs";
-const LIMIT: Duration = Duration::from_secs(1_800);
+const LIMIT: Duration = Duration::from_mins(30);
 
 /// Which worker to build.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,30 +66,47 @@ pub async fn build(config: &Config, tools: &Tools, variant: Variant) -> Result<(
         fs::create_dir_all(parent).with_context(|| format!("create {}", parent.display()))?;
     }
     let command = worker_build(config, tools, variant, &built.folder);
-    let log = config.in_repo("target/xtask/setup").join(format!("worker-build-{}.log", std::process::id()));
+    let log = config
+        .in_repo("target/xtask/setup")
+        .join(format!("worker-build-{}.log", std::process::id()));
     supervise::run("worker-build", command, log, LIMIT).await?;
-    let size = fs::metadata(built.folder.join("index_bg.wasm")).context("worker-build left no wasm")?.len();
+    let size = fs::metadata(built.folder.join("index_bg.wasm"))
+        .context("worker-build left no wasm")?
+        .len();
     fs::write(built.folder.join(STAMP), inputs).context("stamp the worker")?;
     Ok((built, format!("{size} bytes of wasm")))
 }
 
 fn worker_build(config: &Config, tools: &Tools, variant: Variant, folder: &Path) -> Command {
     let mut command = Command::new(&tools.worker_build);
-    command.args(["--profile", "edge", "--out-dir"]).arg(folder).current_dir(config.in_repo("edge"));
+    command
+        .args(["--profile", "edge", "--out-dir"])
+        .arg(folder)
+        .current_dir(config.in_repo("edge"));
     if variant == Variant::Bench {
         command.args([".", "--features", "bench"]);
     }
     command.env("WASM_BINDGEN_BIN", &tools.wasm_bindgen);
-    command.env("WASM_OPT_BIN", config.node_bin("wasm-opt")).env("ESBUILD_BIN", config.node_bin("esbuild"));
+    command
+        .env("WASM_OPT_BIN", config.node_bin("wasm-opt"))
+        .env("ESBUILD_BIN", config.node_bin("esbuild"));
     // What `cargo run` has told us about xtask is not true of the edge.
-    command.env_remove("CARGO_MANIFEST_DIR").env_remove("CARGO_ENCODED_RUSTFLAGS").env("RUST_BACKTRACE", "0");
+    command
+        .env_remove("CARGO_MANIFEST_DIR")
+        .env_remove("CARGO_ENCODED_RUSTFLAGS")
+        .env("RUST_BACKTRACE", "0");
     tools.edge.apply(&mut command);
     command
 }
 
 fn inputs_hash(config: &Config, tools: &Tools, variant: Variant) -> Result<String> {
     let mut hash = Sha256::new();
-    hash.update(format!("{variant:?} {:?} {:?} {:?}\n", tools.edge, tools.worker_build, tools.wasm_bindgen));
+    hash.update(format!(
+        "{variant:?} {:?} {} {}\n",
+        tools.edge,
+        tools.worker_build.display(),
+        tools.wasm_bindgen.display()
+    ));
     for input in INPUTS {
         add(&mut hash, &config.in_repo(input)).with_context(|| format!("read {input}"))?;
     }
@@ -96,7 +120,9 @@ fn add(hash: &mut Sha256, path: &Path) -> Result<()> {
         hash.update(&bytes);
         return Ok(());
     }
-    let mut entries = fs::read_dir(path)?.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>>>()?;
+    let mut entries = fs::read_dir(path)?
+        .map(|entry| Ok(entry?.path()))
+        .collect::<Result<Vec<_>>>()?;
     entries.sort();
     entries.iter().try_for_each(|entry| add(hash, entry))
 }

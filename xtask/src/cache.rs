@@ -92,12 +92,17 @@ mod tests {
     async fn an_entry_is_made_once_and_a_failed_one_not_at_all() {
         let folder = tempfile::tempdir().unwrap();
         let cache = Cache::new(folder.path());
-        let failed = cache.entry("tool", "1", |_| async { anyhow::bail!("no network") }).await;
+        let failed = cache
+            .entry("tool", "1", |_| async { anyhow::bail!("no network") })
+            .await;
         assert_eq!(failed.unwrap_err().to_string(), "no network");
         let make = |draft: PathBuf| async move { Ok(fs::write(draft.join("bin"), "x")?) };
-        let (first, made) = cache.entry("tool", "1", make).await.unwrap();
-        assert!(made && first.join("bin").is_file());
-        let (_, again) = cache.entry("tool", "1", |_| async { anyhow::bail!("must not run") }).await.unwrap();
+        let (first, is_new) = cache.entry("tool", "1", make).await.unwrap();
+        assert!(is_new && first.join("bin").is_file());
+        let (_, again) = cache
+            .entry("tool", "1", |_| async { anyhow::bail!("must not run") })
+            .await
+            .unwrap();
         assert!(!again);
     }
 }

@@ -23,7 +23,10 @@ pub struct Stopwatch(Instant);
 impl Stopwatch {
     /// Starts measuring now.
     #[must_use]
-    #[expect(clippy::disallowed_methods, reason = "elapsed time of tools and processes is what this file is for")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "elapsed time of tools and processes is what this file is for"
+    )]
     pub fn start() -> Self {
         Self(Instant::now())
     }
@@ -73,13 +76,18 @@ mod tests {
     async fn a_condition_that_never_holds_is_an_error_with_its_name() {
         let outcome: Result<()> =
             poll_until("the moon turning green", Duration::ZERO, || async { Ok(None) }).await;
-        assert!(outcome.unwrap_err().to_string().contains("the moon turning green"));
+        assert!(
+            outcome
+                .unwrap_err()
+                .to_string()
+                .contains("the moon turning green")
+        );
     }
 
     #[tokio::test]
     async fn an_error_of_the_condition_ends_the_wait() {
         let outcome: Result<()> =
-            poll_until("a start", Duration::from_secs(60), || async { bail!("it died") }).await;
+            poll_until("a start", Duration::from_mins(1), || async { bail!("it died") }).await;
         assert_eq!(outcome.unwrap_err().to_string(), "it died");
     }
 }

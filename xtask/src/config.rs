@@ -48,7 +48,9 @@ impl Config {
             (Some(own), _, _) => PathBuf::from(own),
             (None, Some(xdg), _) => PathBuf::from(xdg).join("tollgate"),
             (None, None, Some(home)) => PathBuf::from(home).join(".cache/tollgate"),
-            (None, None, None) => bail!("neither TOLLGATE_CACHE_DIR, XDG_CACHE_HOME nor HOME is set: no place for tools"),
+            (None, None, None) => {
+                bail!("neither TOLLGATE_CACHE_DIR, XDG_CACHE_HOME nor HOME is set: no place for tools")
+            }
         };
         Ok(Self {
             repo: repository_root()?,
@@ -56,7 +58,9 @@ impl Config {
             database_url: read("DATABASE_URL"),
             test_database_url: read(TEST_DATABASE_URL),
             wasm_way: parse_wasm_way(read("TOLLGATE_WASM").as_deref())?,
-            path: read("PATH").map(|path| std::env::split_paths(&path).collect()).unwrap_or_default(),
+            path: read("PATH")
+                .map(|path| std::env::split_paths(&path).collect())
+                .unwrap_or_default(),
         })
     }
 
@@ -64,7 +68,10 @@ impl Config {
     #[must_use]
     pub fn find_program(&self, name: impl AsRef<OsStr>) -> Option<PathBuf> {
         let name = Path::new(name.as_ref());
-        self.path.iter().map(|folder| folder.join(name)).find(|candidate| candidate.is_file())
+        self.path
+            .iter()
+            .map(|folder| folder.join(name))
+            .find(|candidate| candidate.is_file())
     }
 
     /// A file or folder below the repository root.
@@ -80,7 +87,10 @@ impl Config {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "this is the config file that the rule speaks of")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this is the config file that the rule speaks of"
+)]
 fn read(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
@@ -91,7 +101,10 @@ fn repository_root() -> Result<PathBuf> {
     let mut folder = PathBuf::from(manifest);
     while !folder.join("wrangler.toml").is_file() {
         if !folder.pop() {
-            bail!("no wrangler.toml above {}: not inside the repository", env!("CARGO_PKG_NAME"));
+            bail!(
+                "no wrangler.toml above {}: not inside the repository",
+                env!("CARGO_PKG_NAME")
+            );
         }
     }
     folder.canonicalize().context("resolve the repository folder")
@@ -112,7 +125,12 @@ mod tests {
 
     #[test]
     fn an_unknown_way_to_wasm_is_refused_by_name() {
-        assert!(parse_wasm_way(Some("gentoo")).unwrap_err().to_string().contains("gentoo"));
+        assert!(
+            parse_wasm_way(Some("gentoo"))
+                .unwrap_err()
+                .to_string()
+                .contains("gentoo")
+        );
         assert_eq!(parse_wasm_way(Some("debian")).unwrap(), WasmWay::Debian);
     }
 

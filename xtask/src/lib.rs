@@ -14,6 +14,7 @@ pub mod cache;
 pub mod clock;
 pub mod commands;
 pub mod config;
+pub mod house_rules;
 pub mod ports;
 pub mod progress;
 pub mod run;

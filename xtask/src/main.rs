@@ -41,7 +41,8 @@ async fn main() -> ExitCode {
 
 /// Ends at the first SIGINT or SIGTERM; never, if neither can be listened for (the default action then ends us).
 async fn stop_signal() {
-    let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+    let (Ok(mut interrupt), Ok(mut terminate)) =
+        (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
     else {
         return std::future::pending().await;
     };

@@ -28,7 +28,10 @@ pub fn prefer(wanted: u16) -> Result<u16> {
 /// Any free port.
 pub fn free() -> Result<u16> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("find a free port")?;
-    Ok(listener.local_addr().context("read the address of a free port")?.port())
+    Ok(listener
+        .local_addr()
+        .context("read the address of a free port")?
+        .port())
 }
 
 #[cfg(test)]

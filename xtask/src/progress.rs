@@ -26,7 +26,11 @@ impl Progress {
     /// A command of `total` steps.
     #[must_use]
     pub fn new(total: usize) -> Self {
-        Self { total, done: AtomicUsize::new(0), watch: Stopwatch::start() }
+        Self {
+            total,
+            done: AtomicUsize::new(0),
+            watch: Stopwatch::start(),
+        }
     }
 
     /// Runs one step; what it returns beside its value is the remark at the end of its line.
@@ -38,7 +42,10 @@ impl Progress {
         let number = self.done.fetch_add(1, Ordering::Relaxed).saturating_add(1);
         write_out(&format!("[{number}/{}] {title} … ", self.total));
         let watch = Stopwatch::start();
-        let (value, remark) = work.await.inspect_err(|_| say("failed")).with_context(|| title.to_owned())?;
+        let (value, remark) = work
+            .await
+            .inspect_err(|_| say("failed"))
+            .with_context(|| title.to_owned())?;
         say(&format!("{remark} ({} s)", watch.elapsed().as_secs()));
         Ok(value)
     }

@@ -20,7 +20,6 @@ use anyhow::{Context, Result, anyhow, bail};
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::process::{Child, Command};
 
-
 /// Lines of a log that an error quotes.
 const TAIL_LINES: usize = 25;
 
@@ -64,7 +63,11 @@ impl Supervised {
 
     /// An error with the tail of the log if the program has ended.
     pub fn still_running(&mut self) -> Result<()> {
-        match self.child.try_wait().with_context(|| format!("look at {}", self.name))? {
+        match self
+            .child
+            .try_wait()
+            .with_context(|| format!("look at {}", self.name))?
+        {
             None => Ok(()),
             Some(status) => Err(self.ended(status)),
         }
@@ -73,7 +76,10 @@ impl Supervised {
     /// SIGKILL to the group, as a crash would; returns when the program is gone.
     pub async fn kill(mut self) -> Result<()> {
         signal_group(self.group, Signal::KILL);
-        self.child.wait().await.with_context(|| format!("wait for {}", self.name))?;
+        self.child
+            .wait()
+            .await
+            .with_context(|| format!("wait for {}", self.name))?;
         Ok(())
     }
 
@@ -87,7 +93,12 @@ impl Supervised {
     }
 
     fn ended(&self, status: ExitStatus) -> anyhow::Error {
-        anyhow!("{} ended early ({status}); its log {} ends:\n{}", self.name, self.log.display(), tail(&self.log))
+        anyhow!(
+            "{} ended early ({status}); its log {} ends:\n{}",
+            self.name,
+            self.log.display(),
+            tail(&self.log)
+        )
     }
 }
 
@@ -110,35 +121,60 @@ pub fn start(name: &str, mut command: Command, log: PathBuf) -> Result<Supervise
 pub async fn run(name: &str, command: Command, log: PathBuf, limit: Duration) -> Result<()> {
     let mut program = start(name, command, log)?;
     let Ok(status) = tokio::time::timeout(limit, program.child.wait()).await else {
-        bail!("{name} did not end within {} s; its log ends:\n{}", limit.as_secs(), tail(&program.log));
+        bail!(
+            "{name} did not end within {} s; its log ends:\n{}",
+            limit.as_secs(),
+            tail(&program.log)
+        );
     };
     let status = status.with_context(|| format!("wait for {name}"))?;
-    if status.success() { Ok(()) } else { Err(program.ended(status)) }
+    if status.success() {
+        Ok(())
+    } else {
+        Err(program.ended(status))
+    }
 }
 
 /// Runs a program to its end with our own outputs, for output meant to be read.
 pub async fn run_visible(name: &str, mut command: Command) -> Result<()> {
     command.stdin(Stdio::null());
     let mut program = spawn(name, command, PathBuf::new())?;
-    let status = program.child.wait().await.with_context(|| format!("wait for {name}"))?;
-    if status.success() { Ok(()) } else { bail!("{name} failed ({status})") }
+    let status = program
+        .child
+        .wait()
+        .await
+        .with_context(|| format!("wait for {name}"))?;
+    if status.success() {
+        Ok(())
+    } else {
+        bail!("{name} failed ({status})")
+    }
 }
 
 /// Runs a short query and returns its standard output.
 pub async fn output(mut command: Command, limit: Duration) -> Result<String> {
     command.stdin(Stdio::null()).kill_on_drop(true);
-    let name = format!("{:?}", command.as_std().get_program());
+    let name = command.as_std().get_program().to_string_lossy().into_owned();
     let run = tokio::time::timeout(limit, command.output()).await;
-    let result = run.with_context(|| format!("{name} took too long"))?.with_context(|| format!("run {name}"))?;
+    let result = run
+        .with_context(|| format!("{name} took too long"))?
+        .with_context(|| format!("run {name}"))?;
     if !result.status.success() {
-        bail!("{name} failed ({}): {}", result.status, String::from_utf8_lossy(&result.stderr).trim());
+        bail!(
+            "{name} failed ({}): {}",
+            result.status,
+            String::from_utf8_lossy(&result.stderr).trim()
+        );
     }
     Ok(String::from_utf8_lossy(&result.stdout).into_owned())
 }
 
 /// A folder that is removed when the value is dropped, and by the watchdog if we are killed first.
 pub fn scratch_dir(prefix: &str) -> Result<tempfile::TempDir> {
-    let folder = tempfile::Builder::new().prefix(prefix).tempdir().context("create a scratch folder")?;
+    let folder = tempfile::Builder::new()
+        .prefix(prefix)
+        .tempdir()
+        .context("create a scratch folder")?;
     tell_watchdog("dir", &folder.path().display().to_string());
     Ok(folder)
 }
@@ -146,7 +182,9 @@ pub fn scratch_dir(prefix: &str) -> Result<tempfile::TempDir> {
 /// The last lines of a log, for an error.
 #[must_use]
 pub fn tail(log: &Path) -> String {
-    let text = std::fs::read(log).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default();
+    let text = std::fs::read(log)
+        .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+        .unwrap_or_default();
     let lines: Vec<&str> = text.lines().collect();
     let from = lines.len().saturating_sub(TAIL_LINES);
     lines.get(from..).unwrap_or_default().join("\n")
@@ -155,18 +193,32 @@ pub fn tail(log: &Path) -> String {
 fn spawn(name: &str, mut command: Command, log: PathBuf) -> Result<Supervised> {
     start_watchdog()?;
     command.process_group(0).kill_on_drop(true);
-    let child = command.spawn().with_context(|| format!("start {name} ({:?})", command.as_std().get_program()))?;
-    let id = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
+    let child = command
+        .spawn()
+        .with_context(|| format!("start {name} ({})", command.as_std().get_program().display()))?;
+    let id = child
+        .id()
+        .and_then(|id| i32::try_from(id).ok())
+        .and_then(Pid::from_raw);
     let group = id.with_context(|| format!("{name} ended before it began"))?;
     tell_watchdog("add", &group.as_raw_nonzero().to_string());
-    Ok(Supervised { name: name.to_owned(), child, group, log })
+    Ok(Supervised {
+        name: name.to_owned(),
+        child,
+        group,
+        log,
+    })
 }
 
 fn create_log(log: &Path) -> Result<File> {
     if let Some(folder) = log.parent() {
         std::fs::create_dir_all(folder).with_context(|| format!("create {}", folder.display()))?;
     }
-    File::options().create(true).append(true).open(log).with_context(|| format!("open the log {}", log.display()))
+    File::options()
+        .create(true)
+        .append(true)
+        .open(log)
+        .with_context(|| format!("open the log {}", log.display()))
 }
 
 /// A group that is gone already is no error: the aim is that it is gone.
@@ -174,14 +226,17 @@ fn signal_group(group: Pid, signal: Signal) {
     kill_process_group(group, signal).ok();
 }
 
-#[expect(clippy::zombie_processes, reason = "the watchdog outlives us on purpose; it ends when our end of the pipe closes")]
+/// The watchdog is not waited for: it outlives us on purpose, and ends when our end of the pipe closes.
 fn start_watchdog() -> Result<()> {
     if WATCHDOG_INPUT.get().is_some() {
         return Ok(());
     }
     let mut command = std::process::Command::new("sh");
     command.args(["-c", WATCHDOG]).process_group(0);
-    command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+    command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
     let mut child = command.spawn().context("start the watchdog (sh)")?;
     let input = child.stdin.take().context("the watchdog has no input")?;
     // Of two threads that come here at once one watchdog loses, reads end of input with an empty list, and ends.
@@ -223,7 +278,14 @@ mod tests {
     async fn a_failing_program_is_quoted() {
         let folder = tempfile::tempdir().unwrap();
         let log = folder.path().join("log");
-        let error = run("demo", shell("echo because; exit 3"), log, Duration::from_secs(20)).await.unwrap_err();
+        let error = run(
+            "demo",
+            shell("echo because; exit 3"),
+            log,
+            Duration::from_secs(20),
+        )
+        .await
+        .unwrap_err();
         assert!(error.to_string().contains("because"), "{error}");
     }
 
@@ -231,10 +293,15 @@ mod tests {
     async fn dropping_ends_the_grandchildren_too() {
         let folder = tempfile::tempdir().unwrap();
         let (log, note) = (folder.path().join("log"), folder.path().join("pid"));
-        let script = format!("sleep 600 & echo $! > {0}.new; mv {0}.new {0}; wait", note.display());
+        let script = format!(
+            "sleep 600 & echo $! > {0}.new; mv {0}.new {0}; wait",
+            note.display()
+        );
         let program = start("demo", shell(&script), log).unwrap();
         let grandchild = poll_until("the note", Duration::from_secs(20), || async {
-            Ok(std::fs::read_to_string(&note).ok().and_then(|text| text.trim().parse::<i32>().ok()))
+            Ok(std::fs::read_to_string(&note)
+                .ok()
+                .and_then(|text| text.trim().parse::<i32>().ok()))
         })
         .await
         .unwrap();
@@ -244,18 +311,36 @@ mod tests {
 
     #[tokio::test]
     async fn the_watchdog_kills_what_is_on_its_list_and_spares_what_was_taken_off() {
-        let mut on_list = shell("exec sleep 600").process_group(0).kill_on_drop(true).spawn().unwrap();
-        let mut taken_off = shell("exec sleep 600").process_group(0).kill_on_drop(true).spawn().unwrap();
+        let mut on_list = shell("exec sleep 600")
+            .process_group(0)
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        let mut taken_off = shell("exec sleep 600")
+            .process_group(0)
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
         let (killed, spared) = (on_list.id().unwrap(), taken_off.id().unwrap());
         let mut watchdog = shell(WATCHDOG).stdin(Stdio::piped()).spawn().unwrap();
         let orders = format!("add {killed}\nadd {spared}\ndel {spared}\n");
         let mut input = watchdog.stdin.take().unwrap();
-        tokio::io::AsyncWriteExt::write_all(&mut input, orders.as_bytes()).await.unwrap();
+        tokio::io::AsyncWriteExt::write_all(&mut input, orders.as_bytes())
+            .await
+            .unwrap();
         drop(input);
         assert!(watchdog.wait().await.unwrap().success());
         let ended = tokio::time::timeout(Duration::from_secs(20), on_list.wait()).await;
-        assert!(!ended.expect("the one on the list must be killed").unwrap().success());
-        assert!(taken_off.try_wait().unwrap().is_none(), "the one taken off the list must live");
+        assert!(
+            !ended
+                .expect("the one on the list must be killed")
+                .unwrap()
+                .success()
+        );
+        assert!(
+            taken_off.try_wait().unwrap().is_none(),
+            "the one taken off the list must live"
+        );
         taken_off.kill().await.unwrap();
     }
 }

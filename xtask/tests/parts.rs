@@ -42,13 +42,20 @@ async fn connect(url: &str) -> tokio_postgres::Client {
 }
 
 async fn get(worker: &Workerd, path: &str) -> String {
-    reqwest::get(format!("{}{path}", worker.base_url())).await.unwrap().text().await.unwrap()
+    reqwest::get(format!("{}{path}", worker.base_url()))
+        .await
+        .unwrap()
+        .text()
+        .await
+        .unwrap()
 }
 
 fn options(folder: &Path) -> WorkerdOptions {
     fs::write(folder.join("index.js"), WORKER).unwrap();
     WorkerdOptions {
-        worker: BuiltWorker { folder: folder.to_owned() },
+        worker: BuiltWorker {
+            folder: folder.to_owned(),
+        },
         origin: None,
         settings: BTreeMap::from([("GREETING".to_owned(), "a \"quoted\"\nline \\".to_owned())]),
         rate_limit: Some(2),
@@ -61,13 +68,25 @@ fn options(folder: &Path) -> WorkerdOptions {
 async fn a_killed_postgres_keeps_what_was_committed() {
     let config = Config::from_env().unwrap();
     let logs = tempfile::tempdir().unwrap();
-    let mut postgres = Postgres::start_own(&config, Durability::Full, logs.path().join("log")).await.unwrap();
+    let mut postgres = Postgres::start_own(&config, Durability::Full, logs.path().join("log"))
+        .await
+        .unwrap();
     let client = connect(postgres.url()).await;
-    client.batch_execute("CREATE TABLE kept (n INT); INSERT INTO kept VALUES (7)").await.unwrap();
+    client
+        .batch_execute("CREATE TABLE kept (n INT); INSERT INTO kept VALUES (7)")
+        .await
+        .unwrap();
     postgres.kill().await.unwrap();
-    assert!(client.simple_query("SELECT 1").await.is_err(), "the old connection must be dead");
+    assert!(
+        client.simple_query("SELECT 1").await.is_err(),
+        "the old connection must be dead"
+    );
     postgres.restart().await.unwrap();
-    let row = connect(postgres.url()).await.query_one("SELECT n FROM kept", &[]).await.unwrap();
+    let row = connect(postgres.url())
+        .await
+        .query_one("SELECT n FROM kept", &[])
+        .await
+        .unwrap();
     assert_eq!(row.get::<_, i32>(0), 7);
     postgres.stop().await.unwrap();
 }
@@ -80,9 +99,15 @@ async fn a_killed_worker_keeps_its_durable_objects_and_its_address() {
     let before = worker.base_url();
     assert_eq!(get(&worker, "/count").await, "1");
     worker.kill().await.unwrap();
-    assert!(reqwest::get(&before).await.is_err(), "nobody may answer after the kill");
+    assert!(
+        reqwest::get(&before).await.is_err(),
+        "nobody may answer after the kill"
+    );
     worker.restart().await.unwrap();
-    assert_eq!((get(&worker, "/count").await.as_str(), worker.base_url()), ("2", before));
+    assert_eq!(
+        (get(&worker, "/count").await.as_str(), worker.base_url()),
+        ("2", before)
+    );
 }
 
 #[tokio::test]

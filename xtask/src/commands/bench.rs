@@ -27,7 +27,12 @@ pub(super) async fn run(config: &Config, subject: Subject) -> Result<()> {
         Subject::Edge => {
             let progress = Progress::new(setup::STEPS.saturating_add(1));
             let tools = setup::prepare(config, &progress).await?;
-            let worker = progress.step("worker (bench)", build_edge::build(config, &tools, Variant::Bench)).await?;
+            let worker = progress
+                .step(
+                    "worker (bench)",
+                    build_edge::build(config, &tools, Variant::Bench),
+                )
+                .await?;
             bench::edge::run(config, &worker).await
         }
     }

@@ -21,16 +21,27 @@ use crate::supervise;
 pub(super) async fn run(config: &Config) -> Result<()> {
     let progress = Progress::new(setup::STEPS.saturating_add(1));
     let tools = setup::prepare(config, &progress).await?;
-    let deny = progress.step("cargo-deny", cargo_tools::cargo_deny(config)).await?;
+    let deny = progress
+        .step("cargo-deny", cargo_tools::cargo_deny(config))
+        .await?;
     let mut deny_command = Command::new(deny);
     deny_command.args(["--offline", "check", "licenses", "bans", "sources"]);
     let parts = [
         ("fmt", cargo(&["fmt", "--all", "--", "--check"])),
-        ("clippy on the host", cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])),
+        (
+            "clippy on the host",
+            cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]),
+        ),
         ("clippy on wasm", wasm_clippy(&tools)),
-        ("deny (licences, bans, sources; no advisories: their database is on a code host)", deny_command),
+        (
+            "deny (licences, bans, sources; no advisories: their database is on a code host)",
+            deny_command,
+        ),
         ("documentation", documentation()),
-        ("house rules", cargo(&["test", "-p", "xtask", "--test", "house_rules"])),
+        (
+            "house rules",
+            cargo(&["test", "-p", "xtask", "--test", "house_rules"]),
+        ),
     ];
     let mut failed = Vec::new();
     for (name, mut command) in parts {
@@ -55,7 +66,17 @@ fn cargo(arguments: &[&str]) -> Command {
 }
 
 fn wasm_clippy(tools: &Tools) -> Command {
-    let mut command = cargo(&["clippy", "-p", "tollgate-edge", "--target", TARGET, "--lib", "--", "-D", "warnings"]);
+    let mut command = cargo(&[
+        "clippy",
+        "-p",
+        "tollgate-edge",
+        "--target",
+        TARGET,
+        "--lib",
+        "--",
+        "-D",
+        "warnings",
+    ]);
     // worker-build sets it for the build; without it the macros of wasm-bindgen write other code.
     command.env("WASM_BINDGEN_USE_JS_SYS", "1");
     tools.edge.apply(&mut command);

@@ -38,7 +38,10 @@ pub(super) async fn run(config: &Config, once: bool) -> Result<()> {
     let mut parts = start(config, &tools, &progress).await?;
     say("one purchase:");
     purchase(&parts).await?;
-    say(&format!("The ledger holds the purchase ({} s).", progress.seconds()));
+    say(&format!(
+        "The ledger holds the purchase ({} s).",
+        progress.seconds()
+    ));
     if !once {
         print_addresses(&parts);
         return Err(watch(&mut parts).await);
@@ -47,10 +50,20 @@ pub(super) async fn run(config: &Config, once: bool) -> Result<()> {
 }
 
 async fn start(config: &Config, tools: &Tools, progress: &Progress) -> Result<Parts> {
-    let logs = config.in_repo("target/xtask").join(format!("dev-{}", std::process::id()));
-    let programs = progress.step("origin and sandbox", program::build(config)).await?;
-    let postgres = progress.step("Postgres", start_postgres(config, logs.join("postgres.log"))).await?;
-    let migrate = async { prepare_database(&programs, postgres.url()).await.map(|()| ((), "done")) };
+    let logs = config
+        .in_repo("target/xtask")
+        .join(format!("dev-{}", std::process::id()));
+    let programs = progress
+        .step("origin and sandbox", program::build(config))
+        .await?;
+    let postgres = progress
+        .step("Postgres", start_postgres(config, logs.join("postgres.log")))
+        .await?;
+    let migrate = async {
+        prepare_database(&programs, postgres.url())
+            .await
+            .map(|()| ((), "done"))
+    };
     progress.step("migrations and plan", migrate).await?;
     let keys = Keys::random()?;
     let addresses = Addresses {
@@ -58,13 +71,25 @@ async fn start(config: &Config, tools: &Tools, progress: &Progress) -> Result<Pa
         origin: ports::prefer(ports::ORIGIN)?,
         sandbox: ports::prefer(ports::SANDBOX)?,
     };
-    let settings = settings::sandbox(&addresses, &keys);
-    let sandbox = Program::start("sandbox", &programs.sandbox, &[], settings, logs.join("sandbox.log"));
+    let settings = settings::sandbox(addresses, &keys);
+    let sandbox = Program::start(
+        "sandbox",
+        &programs.sandbox,
+        &[],
+        settings,
+        logs.join("sandbox.log"),
+    );
     let sandbox = progress.step("sandbox", with_address(sandbox)).await?;
-    let settings = settings::origin(&addresses, &keys, postgres.url());
-    let origin = Program::start("origin", &programs.origin, &["serve"], settings, logs.join("origin.log"));
+    let settings = settings::origin(addresses, &keys, postgres.url());
+    let origin = Program::start(
+        "origin",
+        &programs.origin,
+        &["serve"],
+        settings,
+        logs.join("origin.log"),
+    );
     let origin = progress.step("origin", with_address(origin)).await?;
-    let settings = settings::edge(&addresses, &keys);
+    let settings = settings::edge(addresses, &keys);
     let worker = async {
         let log = logs.join("wrangler.log");
         let worker = Wrangler::start(config, &tools.edge, addresses.edge, &settings, log).await?;
@@ -72,12 +97,22 @@ async fn start(config: &Config, tools: &Tools, progress: &Progress) -> Result<Pa
         Ok((worker, remark))
     };
     let worker = progress.step("worker (wrangler dev)", worker).await?;
-    Ok(Parts { worker, origin, sandbox, postgres, programs })
+    Ok(Parts {
+        worker,
+        origin,
+        sandbox,
+        postgres,
+        programs,
+    })
 }
 
 async fn start_postgres(config: &Config, log: PathBuf) -> Result<(Postgres, &'static str)> {
     let postgres = Postgres::start(config, Durability::Full, log).await?;
-    let remark = if postgres.is_own() { "embedded" } else { "DATABASE_URL" };
+    let remark = if postgres.is_own() {
+        "embedded"
+    } else {
+        "DATABASE_URL"
+    };
     Ok((postgres, remark))
 }
 
@@ -93,7 +128,9 @@ async fn purchase(parts: &Parts) -> Result<()> {
     let buyer = Buyer::sign_in(&http, &edge, &sandbox, "dev-customer").await?;
     say("  signed in as dev-customer");
     let key = format!("dev-{}", std::process::id());
-    let checkout = buyer.buy("ecpay", PLAN, &key, |step| say(&format!("  {step}"))).await?;
+    let checkout = buyer
+        .buy("ecpay", PLAN, &key, |step| say(&format!("  {step}")))
+        .await?;
     say("  ledger:");
     for entry in balanced_entries(&parts.programs, parts.postgres.url(), &checkout.payment_id).await? {
         say(&format!("    {entry}"));
@@ -102,7 +139,10 @@ async fn purchase(parts: &Parts) -> Result<()> {
 }
 
 fn print_addresses(parts: &Parts) {
-    say(&format!("  worker    {}  (try /api/webhooks/health)", parts.worker.base_url()));
+    say(&format!(
+        "  worker    {}  (try /api/webhooks/health)",
+        parts.worker.base_url()
+    ));
     say(&format!("  origin    {}", parts.origin.base_url()));
     say(&format!("  sandbox   {}", parts.sandbox.base_url()));
     say(&format!("  Postgres  {}", parts.postgres.url()));

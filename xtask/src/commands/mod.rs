@@ -57,7 +57,9 @@ pub async fn run(config: &Config, command: Command) -> Result<()> {
         Command::BuildEdge => {
             let progress = Progress::new(setup::STEPS.saturating_add(1));
             let tools = setup::prepare(config, &progress).await?;
-            progress.step("worker", build_edge::build(config, &tools, Variant::Deployed)).await?;
+            progress
+                .step("worker", build_edge::build(config, &tools, Variant::Deployed))
+                .await?;
         }
     }
     Ok(())

@@ -21,14 +21,25 @@ pub(super) async fn run(config: &Config, filters: &[String]) -> Result<()> {
     let progress = Progress::new(setup::STEPS.saturating_add(5));
     let tools = setup::prepare(config, &progress).await?;
     let browser = progress.step("browser", browser::install(config)).await?;
-    progress.step("worker", build_edge::build(config, &tools, Variant::Deployed)).await?;
-    progress.step("origin and sandbox", program::build(config)).await?;
+    progress
+        .step("worker", build_edge::build(config, &tools, Variant::Deployed))
+        .await?;
+    progress
+        .step("origin and sandbox", program::build(config))
+        .await?;
     let postgres = progress.step("Postgres", start(config)).await?;
     say("[9/9] tests …");
     let mut command = Command::new("cargo");
-    command.args(["test", "--workspace", "--no-fail-fast", "--"]).args(filters).current_dir(&config.repo);
-    command.env(TEST_DATABASE_URL, postgres.url()).env("TOLLGATE_NODE_MODULES", config.in_repo("node_modules"));
-    command.env("TOLLGATE_CHROMIUM", &browser.chromium).env("TOLLGATE_CHROMEDRIVER", &browser.driver);
+    command
+        .args(["test", "--workspace", "--no-fail-fast", "--"])
+        .args(filters)
+        .current_dir(&config.repo);
+    command
+        .env(TEST_DATABASE_URL, postgres.url())
+        .env("TOLLGATE_NODE_MODULES", config.in_repo("node_modules"));
+    command
+        .env("TOLLGATE_CHROMIUM", &browser.chromium)
+        .env("TOLLGATE_CHROMEDRIVER", &browser.driver);
     supervise::run_visible("cargo test", command).await?;
     postgres.stop().await?;
     say(&format!("all tests passed ({} s)", progress.seconds()));
@@ -36,8 +47,15 @@ pub(super) async fn run(config: &Config, filters: &[String]) -> Result<()> {
 }
 
 async fn start(config: &Config) -> Result<(Postgres, &'static str)> {
-    let log = config.in_repo("target/xtask").join(format!("test-{}", std::process::id())).join("postgres.log");
+    let log = config
+        .in_repo("target/xtask")
+        .join(format!("test-{}", std::process::id()))
+        .join("postgres.log");
     let postgres = Postgres::start(config, Durability::None, log).await?;
-    let remark = if postgres.is_own() { "embedded" } else { "DATABASE_URL" };
+    let remark = if postgres.is_own() {
+        "embedded"
+    } else {
+        "DATABASE_URL"
+    };
     Ok((postgres, remark))
 }

@@ -22,7 +22,7 @@ use crate::config::Config;
 use crate::ports;
 use crate::supervise::{self, Supervised};
 
-const START_LIMIT: Duration = Duration::from_secs(60);
+const START_LIMIT: Duration = Duration::from_mins(1);
 const STOP_LIMIT: Duration = Duration::from_secs(20);
 
 /// How careful the server is with its disk.
@@ -68,7 +68,15 @@ impl Postgres {
         let folder = supervise::scratch_dir("tollgate-postgres-")?;
         let password = random_password()?;
         let port = ports::free()?;
-        let mut own = Own { programs, folder, port, user, durability, log, server: None };
+        let mut own = Own {
+            programs,
+            folder,
+            port,
+            user,
+            durability,
+            log,
+            server: None,
+        };
         own.initialise(&password).await?;
         own.run().await?;
         let url = format!("postgres://postgres:{password}@127.0.0.1:{port}/postgres");
@@ -78,7 +86,10 @@ impl Postgres {
     /// A server that somebody else started and stops.
     #[must_use]
     pub fn shared(url: &str) -> Self {
-        Self { url: url.to_owned(), own: None }
+        Self {
+            url: url.to_owned(),
+            own: None,
+        }
     }
 
     /// The URL of its superuser.
@@ -95,19 +106,30 @@ impl Postgres {
 
     /// SIGKILL to the server and all its backends, as when the machine's memory runs out.
     pub async fn kill(&mut self) -> Result<()> {
-        let own = self.own.as_mut().context("the server of DATABASE_URL is not ours to kill")?;
+        let own = self
+            .own
+            .as_mut()
+            .context("the server of DATABASE_URL is not ours to kill")?;
         let Some(server) = own.server.take() else {
             bail!("Postgres is not running");
         };
         // The server first, so that it starts no further backend; those have left its process group by themselves.
         let of_server = |row: &Row| row.parent == server.pid();
-        let backends: Vec<Pid> = processes().await?.into_iter().filter(of_server).map(|row| row.pid).collect();
+        let backends: Vec<Pid> = processes()
+            .await?
+            .into_iter()
+            .filter(of_server)
+            .map(|row| row.pid)
+            .collect();
         server.kill().await?;
         for backend in &backends {
             rustix::process::kill_process(*backend, Signal::KILL).ok();
         }
         poll_until("the end of Postgres' backends", STOP_LIMIT, || async {
-            let any = processes().await?.iter().any(|row| !row.zombie && backends.contains(&row.pid));
+            let any = processes()
+                .await?
+                .iter()
+                .any(|row| !row.zombie && backends.contains(&row.pid));
             Ok((!any).then_some(()))
         })
         .await
@@ -115,13 +137,22 @@ impl Postgres {
 
     /// Starts it again on the same files and port, after `kill`.
     pub async fn restart(&mut self) -> Result<()> {
-        let own = self.own.as_mut().context("the server of DATABASE_URL is not ours to start")?;
-        if own.server.is_some() { bail!("Postgres is running") } else { own.run().await }
+        let own = self
+            .own
+            .as_mut()
+            .context("the server of DATABASE_URL is not ours to start")?;
+        if own.server.is_some() {
+            bail!("Postgres is running")
+        }
+        own.run().await
     }
 
     /// Stops it, rolling back what is open; a server that is not ours is left alone.
     pub async fn stop(self) -> Result<()> {
-        match self.own.and_then(|own| own.server.map(|server| (server, own.folder))) {
+        match self
+            .own
+            .and_then(|own| own.server.map(|server| (server, own.folder)))
+        {
             Some((server, _folder)) => server.stop(Signal::INT, STOP_LIMIT).await, // SIGINT is its "fast" shutdown
             None => Ok(()),
         }
@@ -136,11 +167,22 @@ impl Own {
     async fn initialise(&self, password: &str) -> Result<()> {
         let password_file = self.folder.path().join("password");
         fs::write(&password_file, password).context("write the password file")?;
-        fs::set_permissions(&password_file, fs::Permissions::from_mode(0o600)).context("close the password file")?;
+        fs::set_permissions(&password_file, fs::Permissions::from_mode(0o600))
+            .context("close the password file")?;
         self.give(self.folder.path())?;
         self.give(&password_file)?;
         let mut initdb = self.command("initdb");
-        initdb.args(["-U", "postgres", "-A", "scram-sha-256", "-E", "UTF8", "--locale=C", "--no-sync", "-D"]);
+        initdb.args([
+            "-U",
+            "postgres",
+            "-A",
+            "scram-sha-256",
+            "-E",
+            "UTF8",
+            "--locale=C",
+            "--no-sync",
+            "-D",
+        ]);
         initdb.arg(self.data()).arg("--pwfile").arg(&password_file);
         supervise::run("initdb", initdb, self.log.clone(), START_LIMIT).await?;
         fs::remove_file(&password_file).context("remove the password file")
@@ -148,7 +190,8 @@ impl Own {
 
     fn give(&self, path: &Path) -> Result<()> {
         match self.user {
-            Some(user) => chown(path, Some(user.uid), Some(user.gid)).with_context(|| format!("give {}", path.display())),
+            Some(user) => chown(path, Some(user.uid), Some(user.gid))
+                .with_context(|| format!("give {}", path.display())),
             None => Ok(()),
         }
     }
@@ -164,16 +207,36 @@ impl Own {
 
     async fn run(&mut self) -> Result<()> {
         let mut command = self.command("postgres");
-        command.arg("-D").arg(self.data()).arg("-k").arg(self.folder.path());
-        command.args(["-p", &self.port.to_string(), "-c", "listen_addresses=127.0.0.1", "-c", "max_connections=200"]);
+        command
+            .arg("-D")
+            .arg(self.data())
+            .arg("-k")
+            .arg(self.folder.path());
+        command.args([
+            "-p",
+            &self.port.to_string(),
+            "-c",
+            "listen_addresses=127.0.0.1",
+            "-c",
+            "max_connections=200",
+        ]);
         if self.durability == Durability::None {
-            command.args(["-c", "fsync=off", "-c", "synchronous_commit=off", "-c", "full_page_writes=off"]);
+            command.args([
+                "-c",
+                "fsync=off",
+                "-c",
+                "synchronous_commit=off",
+                "-c",
+                "full_page_writes=off",
+            ]);
         }
         let mut server = supervise::start("Postgres", command, self.log.clone())?;
         let status = self.data().join("postmaster.pid");
         let pid = server.pid().to_string();
         poll_until("Postgres' start", START_LIMIT, || {
-            let state = server.still_running().map(|()| is_ready(&status, &pid).then_some(()));
+            let state = server
+                .still_running()
+                .map(|()| is_ready(&status, &pid).then_some(()));
             async { state }
         })
         .await?;
@@ -201,17 +264,25 @@ async fn processes() -> Result<Vec<Row>> {
     let Ok(entries) = fs::read_dir("/proc") else {
         let mut ps = Command::new("ps");
         ps.args(["-A", "-o", "pid=,ppid=,stat="]);
-        let table = supervise::output(ps, STOP_LIMIT).await.context("list Postgres' backends")?;
+        let table = supervise::output(ps, STOP_LIMIT)
+            .await
+            .context("list Postgres' backends")?;
         return Ok(table.lines().filter_map(parse_ps).collect());
     };
-    let stats = entries.flatten().filter_map(|entry| fs::read_to_string(entry.path().join("stat")).ok());
+    let stats = entries
+        .flatten()
+        .filter_map(|entry| fs::read_to_string(entry.path().join("stat")).ok());
     Ok(stats.filter_map(|stat| parse_stat(&stat)).collect())
 }
 
 fn parse_ps(line: &str) -> Option<Row> {
     let mut fields = line.split_whitespace();
     let pid = Pid::from_raw(fields.next()?.parse().ok()?)?;
-    Some(Row { pid, parent: fields.next()?.parse().ok()?, zombie: fields.next()?.starts_with('Z') })
+    Some(Row {
+        pid,
+        parent: fields.next()?.parse().ok()?,
+        zombie: fields.next()?.starts_with('Z'),
+    })
 }
 
 /// `pid (name) state parent …`; the name may hold spaces and brackets.
@@ -220,7 +291,11 @@ fn parse_stat(stat: &str) -> Option<Row> {
     let (_, rest) = rest.rsplit_once(") ")?;
     let mut fields = rest.split(' ');
     let zombie = fields.next()? == "Z";
-    Some(Row { pid: Pid::from_raw(pid.parse().ok()?)?, parent: fields.next()?.parse().ok()?, zombie })
+    Some(Row {
+        pid: Pid::from_raw(pid.parse().ok()?)?,
+        parent: fields.next()?.parse().ok()?,
+        zombie,
+    })
 }
 
 fn random_password() -> Result<String> {
@@ -235,7 +310,11 @@ mod tests {
 
     #[test]
     fn both_process_tables_are_read() {
-        let row = Row { pid: Pid::from_raw(40).unwrap(), parent: 7, zombie: true };
+        let row = Row {
+            pid: Pid::from_raw(40).unwrap(),
+            parent: 7,
+            zombie: true,
+        };
         assert_eq!(parse_ps("   40     7 Z+"), Some(row));
         assert_eq!(parse_stat("40 (a) b (c) Z 7 40 40 0"), Some(row));
         assert!(!parse_stat("40 (postgres) S 7 40").unwrap().zombie);
@@ -247,6 +326,9 @@ mod tests {
         let status = folder.path().join("postmaster.pid");
         fs::write(&status, "77\nd\n1\n5\n/s\n127.0.0.1\n 1 2\nready   \n").unwrap();
         assert!(is_ready(&status, "77"));
-        assert!(!is_ready(&status, "78"), "a file left by a killed server must not count");
+        assert!(
+            !is_ready(&status, "78"),
+            "a file left by a killed server must not count"
+        );
     }
 }

@@ -39,7 +39,9 @@ pub(super) fn server_user() -> Result<Option<ServerUser>> {
         return Ok(None);
     }
     let users = fs::read_to_string("/etc/passwd").context("read /etc/passwd")?;
-    Ok(Some(find_user(&users, "nobody").context("no user `nobody` to run Postgres as")?))
+    Ok(Some(
+        find_user(&users, "nobody").context("no user `nobody` to run Postgres as")?,
+    ))
 }
 
 /// The folder of programs that `user` can run.
@@ -60,7 +62,11 @@ pub(super) async fn prepare(config: &Config, user: Option<ServerUser>) -> Result
 }
 
 fn platform() -> String {
-    let system = if cfg!(target_os = "macos") { "darwin" } else { std::env::consts::OS };
+    let system = if cfg!(target_os = "macos") {
+        "darwin"
+    } else {
+        std::env::consts::OS
+    };
     let machine = match std::env::consts::ARCH {
         "x86_64" => "x64",
         "aarch64" => "arm64",
@@ -72,23 +78,32 @@ fn platform() -> String {
 fn package_version(package: &Path) -> Result<String> {
     let manifest = fs::read(package.join("package.json"));
     let manifest = manifest.with_context(|| {
-        format!("npm has no Postgres for {}; set DATABASE_URL to a server of your own", platform())
+        format!(
+            "npm has no Postgres for {}; set DATABASE_URL to a server of your own",
+            platform()
+        )
     })?;
-    let manifest: serde_json::Value = serde_json::from_slice(&manifest).context("read Postgres' package.json")?;
+    let manifest: serde_json::Value =
+        serde_json::from_slice(&manifest).context("read Postgres' package.json")?;
     let version = manifest.get("version").and_then(serde_json::Value::as_str);
-    Ok(version.context("Postgres' package.json has no version")?.to_owned())
+    Ok(version
+        .context("Postgres' package.json has no version")?
+        .to_owned())
 }
 
 fn find_user(users: &str, name: &str) -> Option<ServerUser> {
     let line = users.lines().find(|line| line.split(':').next() == Some(name))?;
     let mut fields = line.split(':').skip(2);
-    Some(ServerUser { uid: fields.next()?.parse().ok()?, gid: fields.next()?.parse().ok()? })
+    Some(ServerUser {
+        uid: fields.next()?.parse().ok()?,
+        gid: fields.next()?.parse().ok()?,
+    })
 }
 
 /// Whether others may pass through every folder on the way.
 fn enterable(path: &Path) -> bool {
-    let existing = path.ancestors().filter_map(|folder| fs::metadata(folder).ok());
-    existing.fold(true, |open, folder| open && folder.permissions().mode() & 0o001 != 0)
+    let mut existing = path.ancestors().filter_map(|folder| fs::metadata(folder).ok());
+    existing.all(|folder| folder.permissions().mode() & 0o001 != 0)
 }
 
 /// Only root's own folder will do: another owner could swap the programs that root is about to start.
@@ -112,7 +127,8 @@ fn copy_tree(from: &Path, to: &Path) -> Result<()> {
             fs::copy(entry.path(), &target).with_context(|| format!("copy {}", target.display()))?;
         }
     }
-    fs::set_permissions(to, fs::Permissions::from_mode(0o755)).with_context(|| format!("open {}", to.display()))
+    fs::set_permissions(to, fs::Permissions::from_mode(0o755))
+        .with_context(|| format!("open {}", to.display()))
 }
 
 /// A package cannot carry links; it lists them, for an install script that npm does not run.
@@ -135,7 +151,8 @@ fn mark_programs(folder: &Path) -> Result<()> {
     // Programs lose nothing by being marked as such again; the archive's modes differ between platforms.
     for program in ["initdb", "postgres", "pg_ctl"] {
         let path = folder.join("bin").join(program);
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).with_context(|| format!("mark {program}"))?;
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755))
+            .with_context(|| format!("mark {program}"))?;
     }
     Ok(())
 }
@@ -147,7 +164,13 @@ mod tests {
     #[test]
     fn a_user_is_found_by_whole_name() {
         let users = "nobodyelse:x:7:8::/:/bin/sh\nnobody:x:65534:65533::/:/bin/sh\n";
-        assert_eq!(find_user(users, "nobody"), Some(ServerUser { uid: 65_534, gid: 65_533 }));
+        assert_eq!(
+            find_user(users, "nobody"),
+            Some(ServerUser {
+                uid: 65_534,
+                gid: 65_533
+            })
+        );
         assert_eq!(find_user(users, "nob"), None);
     }
 

@@ -20,9 +20,9 @@ use crate::clock::poll_until;
 use crate::config::Config;
 use crate::supervise::{self, Supervised};
 
-const BUILD_LIMIT: Duration = Duration::from_secs(1_800);
-const START_LIMIT: Duration = Duration::from_secs(60);
-const RUN_LIMIT: Duration = Duration::from_secs(120);
+const BUILD_LIMIT: Duration = Duration::from_mins(30);
+const START_LIMIT: Duration = Duration::from_mins(1);
+const RUN_LIMIT: Duration = Duration::from_mins(2);
 const STOP_LIMIT: Duration = Duration::from_secs(15);
 
 /// Where cargo left our programs.
@@ -55,11 +55,28 @@ struct Listening {
 /// Builds both programs; fresh ones cost a moment.
 pub async fn build(config: &Config) -> Result<(Programs, &'static str)> {
     let mut command = Command::new("cargo");
-    command.args(["build", "-p", "tollgate-origin", "-p", "tollgate-sandbox", "--bins"]).current_dir(&config.repo);
-    let log = config.in_repo("target/xtask/setup").join(format!("programs-{}.log", std::process::id()));
+    command
+        .args([
+            "build",
+            "-p",
+            "tollgate-origin",
+            "-p",
+            "tollgate-sandbox",
+            "--bins",
+        ])
+        .current_dir(&config.repo);
+    let log = config
+        .in_repo("target/xtask/setup")
+        .join(format!("programs-{}.log", std::process::id()));
     supervise::run("cargo build", command, log, BUILD_LIMIT).await?;
     let folder = output_folder()?;
-    Ok((Programs { origin: folder.join("tollgate"), sandbox: folder.join("tollgate-sandbox") }, "built"))
+    Ok((
+        Programs {
+            origin: folder.join("tollgate"),
+            sandbox: folder.join("tollgate-sandbox"),
+        },
+        "built",
+    ))
 }
 
 /// Our own executable lies beside them, or, for a test, in `deps` beside them.
@@ -71,11 +88,17 @@ fn output_folder() -> Result<PathBuf> {
 }
 
 /// Runs a program of ours to its end and returns what it wrote to its standard output.
-pub async fn run_once(path: &Path, arguments: &[&str], settings: &BTreeMap<String, String>) -> Result<String> {
+pub async fn run_once(
+    path: &Path,
+    arguments: &[&str],
+    settings: &BTreeMap<String, String>,
+) -> Result<String> {
     let mut command = Command::new(path);
     command.args(arguments).envs(settings);
     let what = arguments.first().copied().unwrap_or_default();
-    supervise::output(command, RUN_LIMIT).await.with_context(|| format!("tollgate {what}"))
+    supervise::output(command, RUN_LIMIT)
+        .await
+        .with_context(|| format!("tollgate {what}"))
 }
 
 impl Program {
@@ -88,8 +111,15 @@ impl Program {
         log: PathBuf,
     ) -> Result<Self> {
         let arguments = arguments.iter().map(|argument| (*argument).to_owned()).collect();
-        let mut program =
-            Self { name, path: path.to_owned(), arguments, settings, log, address: String::new(), process: None };
+        let mut program = Self {
+            name,
+            path: path.to_owned(),
+            arguments,
+            settings,
+            log,
+            address: String::new(),
+            process: None,
+        };
         program.run().await?;
         Ok(program)
     }
@@ -132,12 +162,15 @@ impl Program {
         if self.process.is_some() {
             bail!("the {} is running", self.name);
         }
-        self.settings.insert("LISTEN_ADDR".to_owned(), self.address.clone());
+        self.settings
+            .insert("LISTEN_ADDR".to_owned(), self.address.clone());
         self.run().await
     }
 
     fn take(&mut self) -> Result<Supervised> {
-        self.process.take().with_context(|| format!("the {} is not running", self.name))
+        self.process
+            .take()
+            .with_context(|| format!("the {} is not running", self.name))
     }
 
     async fn run(&mut self) -> Result<()> {
@@ -181,6 +214,9 @@ mod tests {
         let second = "{\"event\":\"request\",\"address\":\"x\"}\n{\"event\":\"listening\",\"address\":\"127.0.0.1:2\"}\n";
         fs::write(&log, format!("{first}{second}")).unwrap();
         assert_eq!(listening_address(&log, 0).as_deref(), Some("127.0.0.1:1"));
-        assert_eq!(listening_address(&log, first.len().try_into().unwrap()).as_deref(), Some("127.0.0.1:2"));
+        assert_eq!(
+            listening_address(&log, first.len().try_into().unwrap()).as_deref(),
+            Some("127.0.0.1:2")
+        );
     }
 }

@@ -23,7 +23,7 @@ use crate::config::Config;
 use crate::ports;
 use crate::supervise::{self, Supervised};
 
-const START_LIMIT: Duration = Duration::from_secs(60);
+const START_LIMIT: Duration = Duration::from_mins(1);
 const STOP_LIMIT: Duration = Duration::from_secs(10);
 const RATE_LIMIT_MODULE: &str = include_str!("ratelimit.mjs");
 
@@ -61,11 +61,24 @@ impl Workerd {
         let port = options.port.map_or_else(ports::free, Ok)?;
         let modules = copy_modules(&options.worker.folder, folder.path())?;
         fs::create_dir(folder.path().join("disk")).context("create the worker's disk")?;
-        fs::write(folder.path().join("ratelimit.mjs"), RATE_LIMIT_MODULE).context("write the rate limiter")?;
-        let text = render(&wrangler_toml::read(config)?, options, &modules, folder.path(), port);
+        fs::write(folder.path().join("ratelimit.mjs"), RATE_LIMIT_MODULE)
+            .context("write the rate limiter")?;
+        let text = render(
+            &wrangler_toml::read(config)?,
+            options,
+            &modules,
+            folder.path(),
+            port,
+        );
         fs::write(folder.path().join("config.capnp"), text).context("write workerd's configuration")?;
         let program = find_workerd(config)?;
-        let mut worker = Self { program, folder, port, log: options.log.clone(), process: None };
+        let mut worker = Self {
+            program,
+            folder,
+            port,
+            log: options.log.clone(),
+            process: None,
+        };
         worker.run().await?;
         Ok(worker)
     }
@@ -90,22 +103,36 @@ impl Workerd {
 
     /// SIGKILL.
     pub async fn kill(&mut self) -> Result<()> {
-        self.process.take().context("the worker is not running")?.kill().await
+        self.process
+            .take()
+            .context("the worker is not running")?
+            .kill()
+            .await
     }
 
     /// Starts it again on the same disk and port, after `kill` or `stop`.
     pub async fn restart(&mut self) -> Result<()> {
-        if self.process.is_some() { bail!("the worker is running") } else { self.run().await }
+        if self.process.is_some() {
+            bail!("the worker is running")
+        }
+        self.run().await
     }
 
     /// SIGTERM.
     pub async fn stop(&mut self) -> Result<()> {
-        self.process.take().context("the worker is not running")?.stop(Signal::TERM, STOP_LIMIT).await
+        self.process
+            .take()
+            .context("the worker is not running")?
+            .stop(Signal::TERM, STOP_LIMIT)
+            .await
     }
 
     async fn run(&mut self) -> Result<()> {
         let mut command = Command::new(&self.program);
-        command.arg("serve").arg(self.folder.path().join("config.capnp")).current_dir(self.folder.path());
+        command
+            .arg("serve")
+            .arg(self.folder.path().join("config.capnp"))
+            .current_dir(self.folder.path());
         let mut process = supervise::start("workerd", command, self.log.clone())?;
         let url = self.base_url();
         poll_until("workerd's start", START_LIMIT, || {
@@ -124,23 +151,40 @@ impl Workerd {
 
 /// Whether anything speaks HTTP there.
 pub(super) async fn answers(url: &str) -> bool {
-    reqwest::Client::new().get(url).timeout(Duration::from_secs(5)).send().await.is_ok()
+    reqwest::Client::new()
+        .get(url)
+        .timeout(Duration::from_secs(5))
+        .send()
+        .await
+        .is_ok()
 }
 
 /// The binary itself: npm's wrapper would put a Node process between us and it.
-fn find_workerd(config: &Config) -> Result<PathBuf> {
+pub(crate) fn find_workerd(config: &Config) -> Result<PathBuf> {
     let packages = fs::read_dir(config.in_repo("node_modules/@cloudflare")).context("look for workerd")?;
     let names = packages.flatten().map(|entry| entry.path());
-    let found = names.filter(|path| path.to_string_lossy().contains("/workerd-")).map(|path| path.join("bin/workerd"));
-    found.into_iter().find(|path| path.is_file()).context("npm has no workerd for this platform")
+    let found = names
+        .filter(|path| path.to_string_lossy().contains("/workerd-"))
+        .map(|path| path.join("bin/workerd"));
+    found
+        .into_iter()
+        .find(|path| path.is_file())
+        .context("npm has no workerd for this platform")
 }
 
 fn copy_modules(from: &Path, to: &Path) -> Result<Vec<String>> {
     let mut modules = Vec::new();
     for entry in fs::read_dir(from).with_context(|| format!("read the worker in {}", from.display()))? {
         let path = entry.context("read the worker")?.path();
-        let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-        if path.is_file() && path.extension().is_some_and(|kind| kind == "js" || kind == "wasm") {
+        let name = path
+            .file_name()
+            .map(|name| name.to_string_lossy().into_owned())
+            .unwrap_or_default();
+        if path.is_file()
+            && path
+                .extension()
+                .is_some_and(|kind| kind == "js" || kind == "wasm")
+        {
             fs::copy(&path, to.join(&name)).with_context(|| format!("copy {name}"))?;
             modules.push(name);
         }
@@ -150,12 +194,26 @@ fn copy_modules(from: &Path, to: &Path) -> Result<Vec<String>> {
 }
 
 /// The configuration, in Cap'n Proto's text form.
-fn render(toml: &WranglerToml, options: &WorkerdOptions, modules: &[String], folder: &Path, port: u16) -> String {
+fn render(
+    toml: &WranglerToml,
+    options: &WorkerdOptions,
+    modules: &[String],
+    folder: &Path,
+    port: u16,
+) -> String {
     let modules: String = modules.iter().map(|name| module(name)).collect();
-    let classes: String = toml.durable_objects.bindings.iter().map(|object| class(&object.class_name)).collect();
+    let classes: String = toml
+        .durable_objects
+        .bindings
+        .iter()
+        .map(|object| class(&object.class_name))
+        .collect();
     let disk = quote(&folder.join("disk").display().to_string());
     let origin = options.origin.as_ref().map(|address| {
-        format!("    (name = \"origin\", external = (address = {}, http = ())),\n", quote(address))
+        format!(
+            "    (name = \"origin\", external = (address = {}, http = ())),\n",
+            quote(address)
+        )
     });
     format!(
         "using Workerd = import \"/workerd/workerd.capnp\";\n\
@@ -174,15 +232,18 @@ fn render(toml: &WranglerToml, options: &WorkerdOptions, modules: &[String], fol
 }
 
 fn bindings(toml: &WranglerToml, options: &WorkerdOptions) -> String {
-    let mut text = String::new();
-    let mut add = |name: &str, value: &str| text.push_str(&format!("    (name = {}, {value}),\n", quote(name)));
+    let mut lines = Vec::new();
+    let mut add = |name: &str, value: &str| lines.push(format!("    (name = {}, {value}),\n", quote(name)));
     let mut settings = toml.vars.clone();
     settings.extend(options.settings.clone());
     for (name, value) in &settings {
         add(name, &format!("text = {}", quote(value)));
     }
     for object in &toml.durable_objects.bindings {
-        add(&object.name, &format!("durableObjectNamespace = {}", quote(&object.class_name)));
+        add(
+            &object.name,
+            &format!("durableObjectNamespace = {}", quote(&object.class_name)),
+        );
     }
     for limiter in &toml.ratelimits {
         let limit = options.rate_limit.unwrap_or(limiter.simple.limit);
@@ -190,25 +251,36 @@ fn bindings(toml: &WranglerToml, options: &WorkerdOptions) -> String {
             "(name = \"limit\", json = \"{limit}\"), (name = \"period\", json = \"{}\")",
             limiter.simple.period
         );
-        add(&limiter.name, &format!("wrapped = (moduleName = \"tollgate:ratelimit\", innerBindings = [{inner}])"));
+        add(
+            &limiter.name,
+            &format!("wrapped = (moduleName = \"tollgate:ratelimit\", innerBindings = [{inner}])"),
+        );
     }
     if options.origin.is_some() {
         add("ORIGIN", "service = \"origin\"");
     }
-    text
+    lines.concat()
 }
 
 fn module(name: &str) -> String {
-    let kind = if name.ends_with(".wasm") { "wasm" } else { "esModule" };
+    let is_wasm = Path::new(name).extension().is_some_and(|kind| kind == "wasm");
+    let kind = if is_wasm { "wasm" } else { "esModule" };
     format!("    (name = {0}, {kind} = embed {0}),\n", quote(name))
 }
 
 fn class(name: &str) -> String {
-    format!("    (className = {}, uniqueKey = {}, enableSql = true),\n", quote(name), quote(&format!("tollgate-{name}")))
+    format!(
+        "    (className = {}, uniqueKey = {}, enableSql = true),\n",
+        quote(name),
+        quote(&format!("tollgate-{name}"))
+    )
 }
 
 fn quote(text: &str) -> String {
-    let escaped = text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
+    let escaped = text
+        .replace('\\', "\\\\")
+        .replace('"', "\\\"")
+        .replace('\n', "\\n");
     format!("\"{escaped}\"")
 }
 

@@ -25,7 +25,7 @@ use crate::setup::EdgeToolchain;
 use crate::supervise::{self, Supervised};
 
 /// The first start runs the worker's build.
-const START_LIMIT: Duration = Duration::from_secs(600);
+const START_LIMIT: Duration = Duration::from_mins(10);
 const STOP_LIMIT: Duration = Duration::from_secs(10);
 
 /// A worker under wrangler.
@@ -49,8 +49,19 @@ impl Wrangler {
         let file = folder.path().join("settings.env");
         write_settings(&file, settings)?;
         let mut command = Command::new(config.node_bin("wrangler"));
-        command.args(["dev", "--local", "--ip", "127.0.0.1", "--port", &port.to_string(), "--inspector-port", "0"]);
-        command.args(["--show-interactive-dev-session=false", "--persist-to"]).arg(folder.path().join("state"));
+        command.args([
+            "dev",
+            "--local",
+            "--ip",
+            "127.0.0.1",
+            "--port",
+            &port.to_string(),
+            "--inspector-port",
+            "0",
+        ]);
+        command
+            .args(["--show-interactive-dev-session=false", "--persist-to"])
+            .arg(folder.path().join("state"));
         command.arg("--env-file").arg(&file).current_dir(&config.repo);
         quiet(&mut command, folder.path());
         toolchain.apply(&mut command);
@@ -65,7 +76,11 @@ impl Wrangler {
             }
         })
         .await?;
-        Ok(Self { _folder: folder, port, process })
+        Ok(Self {
+            _folder: folder,
+            port,
+            process,
+        })
     }
 
     /// `http://127.0.0.1:port`.
@@ -86,8 +101,14 @@ impl Wrangler {
 }
 
 fn quiet(command: &mut Command, folder: &Path) {
-    command.env("WRANGLER_LOG_PATH", folder.join("logs")).env("WRANGLER_REGISTRY_PATH", folder.join("registry"));
-    for name in ["WRANGLER_SEND_METRICS", "WRANGLER_SEND_ERROR_REPORTS", "CLOUDFLARE_CF_FETCH_ENABLED"] {
+    command
+        .env("WRANGLER_LOG_PATH", folder.join("logs"))
+        .env("WRANGLER_REGISTRY_PATH", folder.join("registry"));
+    for name in [
+        "WRANGLER_SEND_METRICS",
+        "WRANGLER_SEND_ERROR_REPORTS",
+        "CLOUDFLARE_CF_FETCH_ENABLED",
+    ] {
         command.env(name, "false");
     }
     for name in ["DO_NOT_TRACK", "CI", "NO_COLOR"] {
@@ -102,6 +123,11 @@ fn write_settings(path: &Path, settings: &BTreeMap<String, String>) -> Result<()
     for (name, value) in settings {
         writeln!(text, "{name}='{value}'").context("write the settings")?;
     }
-    let file = fs::File::options().create_new(true).write(true).mode(0o600).open(path);
-    std::io::Write::write_all(&mut file.context("create the settings file")?, text.as_bytes()).context("write the settings")
+    let file = fs::File::options()
+        .create_new(true)
+        .write(true)
+        .mode(0o600)
+        .open(path);
+    std::io::Write::write_all(&mut file.context("create the settings file")?, text.as_bytes())
+        .context("write the settings")
 }

@@ -30,8 +30,11 @@ pub async fn install(config: &Config) -> Result<(Browser, &'static str)> {
     }
     let _lock = Cache::new(config.cache.join("tools")).lock("browser").await?;
     if find(config).is_none() {
-        let by_hand = "no chromium and chromedriver on PATH, and they could not be installed; install both by hand";
-        debian::install_packages(config, &["chromium", "chromium-driver"]).await.context(by_hand)?;
+        let by_hand =
+            "no chromium and chromedriver on PATH, and they could not be installed; install both by hand";
+        debian::install_packages(config, &["chromium", "chromium-driver"])
+            .await
+            .context(by_hand)?;
     }
     let browser = find(config).context("chromium and chromium-driver were installed but are not on PATH")?;
     Ok((browser, "Debian packages"))
@@ -40,5 +43,8 @@ pub async fn install(config: &Config) -> Result<(Browser, &'static str)> {
 fn find(config: &Config) -> Option<Browser> {
     let names = ["chromium", "chromium-browser", "google-chrome"];
     let chromium = names.iter().find_map(|name| config.find_program(name))?;
-    Some(Browser { chromium, driver: config.find_program("chromedriver")? })
+    Some(Browser {
+        chromium,
+        driver: config.find_program("chromedriver")?,
+    })
 }

@@ -21,7 +21,7 @@ use crate::supervise;
 const WORKER_BUILD_VERSION: &str = "0.8.7";
 /// A known version, so that a machine without news does not get another one.
 const CARGO_DENY_VERSION: &str = "0.20.2";
-const LIMIT: Duration = Duration::from_secs(1_800);
+const LIMIT: Duration = Duration::from_mins(30);
 
 /// The command line whose version equals the crate's in Cargo.lock.
 pub(super) async fn wasm_bindgen(config: &Config, cache: &Cache) -> Result<(PathBuf, String)> {
@@ -32,7 +32,14 @@ pub(super) async fn wasm_bindgen(config: &Config, cache: &Cache) -> Result<(Path
 
 /// worker-build of the version that belongs to the `worker` crate.
 pub(super) async fn worker_build(config: &Config, cache: &Cache) -> Result<(PathBuf, String)> {
-    install(config, cache, "worker-build", WORKER_BUILD_VERSION, "worker-build").await
+    install(
+        config,
+        cache,
+        "worker-build",
+        WORKER_BUILD_VERSION,
+        "worker-build",
+    )
+    .await
 }
 
 /// cargo-deny, for `cargo xtask check`.
@@ -51,19 +58,35 @@ async fn install(
     let make = |draft: PathBuf| async move {
         let build = supervise::scratch_dir("tollgate-tool-")?;
         let command = install_command(package, version, &draft, build.path());
-        supervise::run(&format!("cargo install {package}"), command, log_path(config, package), LIMIT).await
+        supervise::run(
+            &format!("cargo install {package}"),
+            command,
+            log_path(config, package),
+            LIMIT,
+        )
+        .await
     };
-    let (folder, made) = cache.entry(package, version, make).await?;
-    let remark = if made { format!("{version} installed") } else { version.to_owned() };
+    let (folder, is_new) = cache.entry(package, version, make).await?;
+    let remark = if is_new {
+        format!("{version} installed")
+    } else {
+        version.to_owned()
+    };
     Ok((folder.join("bin").join(binary), remark))
 }
 
 fn install_command(package: &str, version: &str, root: &Path, build: &Path) -> Command {
     let mut command = Command::new("cargo");
-    command.args(["install", package, "--version", &format!("={version}"), "--root"]).arg(root);
+    command
+        .args(["install", package, "--version", &format!("={version}"), "--root"])
+        .arg(root);
     command.env("CARGO_TARGET_DIR", build);
-    command.env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "1").env("CARGO_PROFILE_RELEASE_LTO", "off");
-    command.env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "16").env("CARGO_PROFILE_RELEASE_DEBUG", "0");
+    command
+        .env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "1")
+        .env("CARGO_PROFILE_RELEASE_LTO", "off");
+    command
+        .env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "16")
+        .env("CARGO_PROFILE_RELEASE_DEBUG", "0");
     command
 }
 
@@ -71,7 +94,11 @@ fn install_command(package: &str, version: &str, root: &Path, build: &Path) -> C
 fn locked_version(lock: &str, package: &str) -> Option<String> {
     let wanted = format!("name = \"{package}\"");
     let mut lines = lock.lines().skip_while(|line| *line != wanted);
-    lines.nth(1)?.strip_prefix("version = \"")?.strip_suffix('"').map(str::to_owned)
+    lines
+        .nth(1)?
+        .strip_prefix("version = \"")?
+        .strip_suffix('"')
+        .map(str::to_owned)
 }
 
 #[cfg(test)]

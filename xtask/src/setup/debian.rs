@@ -13,8 +13,8 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use tokio::process::Command;
 
-use super::wasm::{EdgeToolchain, TARGET, has_library};
 use super::log_path;
+use super::wasm::{EdgeToolchain, TARGET, has_library};
 use crate::config::Config;
 use crate::supervise;
 
@@ -27,9 +27,9 @@ const LIBRARY: &str = "/usr/lib/rustlib/wasm32-unknown-unknown/lib";
 const STAMP: &str = ".tollgate-std";
 const TOOLCHAIN: &str = "tollgate-debian";
 
-const APT_LIMIT: Duration = Duration::from_secs(900);
-const BUILD_LIMIT: Duration = Duration::from_secs(900);
-const QUERY_LIMIT: Duration = Duration::from_secs(60);
+const APT_LIMIT: Duration = Duration::from_mins(15);
+const BUILD_LIMIT: Duration = Duration::from_mins(15);
+const QUERY_LIMIT: Duration = Duration::from_mins(1);
 
 /// The finished toolchain, if this machine has it.
 pub(super) async fn find(config: &Config) -> Result<Option<EdgeToolchain>> {
@@ -45,7 +45,9 @@ pub(super) async fn find(config: &Config) -> Result<Option<EdgeToolchain>> {
             let mut list = Command::new(rustup);
             list.args(["toolchain", "list"]);
             let names = supervise::output(list, QUERY_LIMIT).await?;
-            let linked = names.lines().any(|line| line.split_whitespace().next() == Some(TOOLCHAIN));
+            let linked = names
+                .lines()
+                .any(|line| line.split_whitespace().next() == Some(TOOLCHAIN));
             Ok(linked.then_some(EdgeToolchain::Linked(TOOLCHAIN)))
         }
     }
@@ -71,13 +73,17 @@ pub(super) async fn install(config: &Config) -> Result<EdgeToolchain> {
 
 /// Installs packages as root; the list of packages is refreshed first, because a bare image has none.
 pub(super) async fn install_packages(config: &Config, packages: &[&str]) -> Result<()> {
-    let apt = config.find_program("apt-get").context("no apt-get: not a Debian system")?;
+    let apt = config
+        .find_program("apt-get")
+        .context("no apt-get: not a Debian system")?;
     let mut update = as_root(&apt)?;
     update.arg("update");
     // A mirror may fail in part while the packages we need are known; the installation decides.
     drop(supervise::run("apt-get update", update, log_path(config, "apt"), APT_LIMIT).await);
     let mut install = as_root(&apt)?;
-    install.args(["install", "-y", "--no-install-recommends"]).args(packages);
+    install
+        .args(["install", "-y", "--no-install-recommends"])
+        .args(packages);
     install.env("DEBIAN_FRONTEND", "noninteractive");
     supervise::run("apt-get install", install, log_path(config, "apt"), APT_LIMIT).await
 }
@@ -103,7 +109,9 @@ async fn compiler_version() -> Result<String> {
 }
 
 fn field<'a>(version: &'a str, name: &str) -> Option<&'a str> {
-    version.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
+    version
+        .lines()
+        .find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
 }
 
 fn llvm_major(version: &str) -> Option<&str> {
@@ -127,11 +135,31 @@ async fn build_library(config: &Config) -> Result<tempfile::TempDir> {
     std::fs::create_dir(folder.path().join("src")).context("write the throw-away crate")?;
     std::fs::write(folder.path().join("src/lib.rs"), "").context("write the throw-away crate")?;
     let mut build = Command::new(CARGO);
-    build.args(["build", "--release", "--target", TARGET, "-Zbuild-std=std,panic_abort,panic_unwind"]);
-    build.current_dir(folder.path()).env("RUSTC_BOOTSTRAP", "1").env("RUSTC", RUSTC);
-    build.env("RUSTFLAGS", "-Cembed-bitcode=yes").env("CARGO_TARGET_DIR", folder.path().join("target"));
-    build.env_remove("RUSTUP_TOOLCHAIN").env_remove("CARGO_ENCODED_RUSTFLAGS").env_remove("RUSTC_WRAPPER");
-    supervise::run("the build of Rust's library", build, log_path(config, "std"), BUILD_LIMIT).await?;
+    build.args([
+        "build",
+        "--release",
+        "--target",
+        TARGET,
+        "-Zbuild-std=std,panic_abort,panic_unwind",
+    ]);
+    build
+        .current_dir(folder.path())
+        .env("RUSTC_BOOTSTRAP", "1")
+        .env("RUSTC", RUSTC);
+    build
+        .env("RUSTFLAGS", "-Cembed-bitcode=yes")
+        .env("CARGO_TARGET_DIR", folder.path().join("target"));
+    build
+        .env_remove("RUSTUP_TOOLCHAIN")
+        .env_remove("CARGO_ENCODED_RUSTFLAGS")
+        .env_remove("RUSTC_WRAPPER");
+    supervise::run(
+        "the build of Rust's library",
+        build,
+        log_path(config, "std"),
+        BUILD_LIMIT,
+    )
+    .await?;
     Ok(folder)
 }
 
@@ -140,7 +168,10 @@ async fn place_library(built: &Path, version: &str) -> Result<()> {
     let mut copy: Vec<PathBuf> = Vec::new();
     for entry in std::fs::read_dir(&from).context("look for the built library")? {
         let path = entry.context("look for the built library")?.path();
-        let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        let name = path
+            .file_name()
+            .map(|name| name.to_string_lossy().into_owned())
+            .unwrap_or_default();
         if path.extension().is_some_and(|kind| kind == "rlib") && !name.starts_with("libthrowaway") {
             copy.push(path);
         }

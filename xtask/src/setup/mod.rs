@@ -39,13 +39,25 @@ pub struct Tools {
 pub async fn prepare(config: &Config, progress: &Progress) -> Result<Tools> {
     let cache = Cache::new(config.cache.join("tools"));
     progress.step("npm packages", npm::install(config)).await?;
-    let edge = progress.step("wasm target", wasm::install(config, &cache)).await?;
-    let wasm_bindgen = progress.step("wasm-bindgen", cargo_tools::wasm_bindgen(config, &cache)).await?;
-    let worker_build = progress.step("worker-build", cargo_tools::worker_build(config, &cache)).await?;
-    Ok(Tools { edge, worker_build, wasm_bindgen })
+    let edge = progress
+        .step("wasm target", wasm::install(config, &cache))
+        .await?;
+    let wasm_bindgen = progress
+        .step("wasm-bindgen", cargo_tools::wasm_bindgen(config, &cache))
+        .await?;
+    let worker_build = progress
+        .step("worker-build", cargo_tools::worker_build(config, &cache))
+        .await?;
+    Ok(Tools {
+        edge,
+        worker_build,
+        wasm_bindgen,
+    })
 }
 
 /// The log of a set-up step.
 fn log_path(config: &Config, name: &str) -> PathBuf {
-    config.in_repo("target/xtask/setup").join(format!("{name}-{}.log", std::process::id()))
+    config
+        .in_repo("target/xtask/setup")
+        .join(format!("{name}-{}.log", std::process::id()))
 }

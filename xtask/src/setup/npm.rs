@@ -20,21 +20,25 @@ use crate::config::Config;
 use crate::supervise;
 
 const STAMP: &str = "node_modules/.tollgate-lock-hash";
-const LIMIT: Duration = Duration::from_secs(900);
+const LIMIT: Duration = Duration::from_mins(15);
 
 /// Makes `node_modules` agree with the lock file.
 pub(super) async fn install(config: &Config) -> Result<((), &'static str)> {
     if stamped(config)? {
         return Ok(((), "present"));
     }
-    let npm = config.find_program("npm").context("npm is not on PATH; install Node 20 or newer")?;
+    let npm = config
+        .find_program("npm")
+        .context("npm is not on PATH; install Node 20 or newer")?;
     fs::create_dir_all(config.in_repo("target")).context("create target")?;
     let _lock = lock_file(config.in_repo("target/.npm-lock")).await?;
     if stamped(config)? {
         return Ok(((), "present"));
     }
     let mut command = Command::new(npm);
-    command.args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"]).current_dir(&config.repo);
+    command
+        .args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"])
+        .current_dir(&config.repo);
     supervise::run("npm ci", command, log_path(config, "npm"), LIMIT).await?;
     fs::write(config.in_repo(STAMP), lock_hash(config)?).context("stamp node_modules")?;
     Ok(((), "npm ci"))

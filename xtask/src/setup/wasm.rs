@@ -21,8 +21,8 @@ use crate::supervise;
 /// The target's name.
 pub const TARGET: &str = "wasm32-unknown-unknown";
 
-const RUSTUP_LIMIT: Duration = Duration::from_secs(180);
-const QUERY_LIMIT: Duration = Duration::from_secs(60);
+const RUSTUP_LIMIT: Duration = Duration::from_mins(3);
+const QUERY_LIMIT: Duration = Duration::from_mins(1);
 
 /// Which compiler builds the edge.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -92,21 +92,37 @@ async fn find(config: &Config) -> Result<Option<(EdgeToolchain, String)>> {
 
 async fn pinned_has_target(config: &Config) -> Result<bool> {
     let mut query = Command::new("rustc");
-    query.args(["--print", "target-libdir", "--target", TARGET]).current_dir(&config.repo);
-    let folder = supervise::output(query, QUERY_LIMIT).await.context("ask rustc for its libraries")?;
+    query
+        .args(["--print", "target-libdir", "--target", TARGET])
+        .current_dir(&config.repo);
+    let folder = supervise::output(query, QUERY_LIMIT)
+        .await
+        .context("ask rustc for its libraries")?;
     Ok(has_library(Path::new(folder.trim()), "libstd-"))
 }
 
 /// Whether a folder holds a Rust library whose file name begins so.
 pub(super) fn has_library(folder: &Path, prefix: &str) -> bool {
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
-    entries.filter_map(|entry| entry.file_name().into_string().ok()).any(|name| name.starts_with(prefix))
+    entries
+        .filter_map(|entry| entry.file_name().into_string().ok())
+        .any(|name| name.starts_with(prefix))
 }
 
 async fn by_rustup(config: &Config) -> Result<()> {
     let rustup = config.find_program("rustup").context("not installed")?;
     let mut command = Command::new(rustup);
     command.args(["target", "add", TARGET]).current_dir(&config.repo);
-    supervise::run("rustup target add", command, log_path(config, "rustup"), RUSTUP_LIMIT).await?;
-    if pinned_has_target(config).await? { Ok(()) } else { bail!("it reported success, but the library is not there") }
+    supervise::run(
+        "rustup target add",
+        command,
+        log_path(config, "rustup"),
+        RUSTUP_LIMIT,
+    )
+    .await?;
+    if pinned_has_target(config).await? {
+        Ok(())
+    } else {
+        bail!("it reported success, but the library is not there")
+    }
 }

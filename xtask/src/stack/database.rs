@@ -34,8 +34,17 @@ impl StackDatabase {
         let server_url = postgres.url().to_owned();
         let name = random_name()?;
         let url = with_database(&server_url, &name);
-        connect(&server_url).await?.batch_execute(&create(&name)).await.context("create the stack's database")?;
-        Ok(Self { postgres, server_url, name, url })
+        connect(&server_url)
+            .await?
+            .batch_execute(&create(&name))
+            .await
+            .context("create the stack's database")?;
+        Ok(Self {
+            postgres,
+            server_url,
+            name,
+            url,
+        })
     }
 
     /// The superuser's URL of the stack's database.
@@ -50,7 +59,10 @@ impl StackDatabase {
     }
 
     pub(super) async fn stop(self) -> Result<()> {
-        let drop_it = connect(&self.server_url).await?.batch_execute(&remove(&self.name)).await;
+        let drop_it = connect(&self.server_url)
+            .await?
+            .batch_execute(&remove(&self.name))
+            .await;
         drop_it.context("drop the stack's database")?;
         self.postgres.stop().await
     }
@@ -58,7 +70,9 @@ impl StackDatabase {
 
 /// A connection whose other half runs by itself.
 pub async fn connect(url: &str) -> Result<Client> {
-    let (client, connection) = tokio_postgres::connect(url, NoTls).await.context("connect to Postgres")?;
+    let (client, connection) = tokio_postgres::connect(url, NoTls)
+        .await
+        .context("connect to Postgres")?;
     drop(tokio::spawn(connection)); // it ends with the client
     Ok(client)
 }
@@ -80,10 +94,14 @@ fn random_name() -> Result<String> {
 
 /// The same server and parameters, another database.
 fn with_database(url: &str, name: &str) -> String {
-    let (base, parameters) = url.split_once('?').map_or((url, None), |(base, rest)| (base, Some(rest)));
+    let (base, parameters) = url
+        .split_once('?')
+        .map_or((url, None), |(base, rest)| (base, Some(rest)));
     let after_scheme = base.find("://").map_or(0, |at| at.saturating_add(3));
     let path = base.get(after_scheme..).and_then(|rest| rest.find('/'));
-    let server = path.and_then(|at| base.get(..after_scheme.saturating_add(at))).unwrap_or(base);
+    let server = path
+        .and_then(|at| base.get(..after_scheme.saturating_add(at)))
+        .unwrap_or(base);
     let parameters = parameters.map(|rest| format!("?{rest}")).unwrap_or_default();
     format!("{server}/{name}{parameters}")
 }
@@ -96,7 +114,10 @@ mod tests {
     fn only_the_database_of_a_url_changes() {
         let change = |url| with_database(url, "new");
         assert_eq!(change("postgres://u:p@h:5/old"), "postgres://u:p@h:5/new");
-        assert_eq!(change("postgres://u@h/old?sslmode=require"), "postgres://u@h/new?sslmode=require");
+        assert_eq!(
+            change("postgres://u@h/old?sslmode=require"),
+            "postgres://u@h/new?sslmode=require"
+        );
         assert_eq!(change("postgres://h"), "postgres://h/new");
     }
 }

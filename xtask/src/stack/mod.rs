@@ -84,29 +84,65 @@ impl Stack {
         let database = StackDatabase::start(&config, options.own_postgres, logs.join("postgres.log")).await?;
         prepare_database(programs, database.url()).await?;
         let keys = Keys::random()?;
-        let addresses =
-            Addresses { edge: ports::free()?, origin: ports::free()?, sandbox: ports::free()? };
-        let sandbox_settings = merged(settings::sandbox(&addresses, &keys), &options.sandbox_settings);
-        let sandbox =
-            Program::start("sandbox", &programs.sandbox, &[], sandbox_settings, logs.join("sandbox.log")).await?;
-        let origin_settings = merged(settings::origin(&addresses, &keys, database.url()), &options.origin_settings);
-        let origin =
-            Program::start("origin", &programs.origin, &["serve"], origin_settings, logs.join("origin.log")).await?;
-        let worker = Workerd::start(&config, &WorkerdOptions {
-            worker: worker.clone(),
-            origin: Some(origin.address().to_owned()),
-            settings: merged(settings::edge(&addresses, &keys), &options.edge_settings),
-            rate_limit: Some(options.rate_limit.unwrap_or(1_000_000)),
-            port: Some(addresses.edge),
-            log: logs.join("worker.log"),
-        })
+        let addresses = Addresses {
+            edge: ports::free()?,
+            origin: ports::free()?,
+            sandbox: ports::free()?,
+        };
+        let sandbox_settings = merged(settings::sandbox(addresses, &keys), &options.sandbox_settings);
+        let sandbox = Program::start(
+            "sandbox",
+            &programs.sandbox,
+            &[],
+            sandbox_settings,
+            logs.join("sandbox.log"),
+        )
         .await?;
-        Ok(Self { worker, origin, sandbox, database, http: http_client()?, keys, logs, programs: programs.clone() })
+        let origin_settings = merged(
+            settings::origin(addresses, &keys, database.url()),
+            &options.origin_settings,
+        );
+        let origin = Program::start(
+            "origin",
+            &programs.origin,
+            &["serve"],
+            origin_settings,
+            logs.join("origin.log"),
+        )
+        .await?;
+        let worker = Workerd::start(
+            &config,
+            &WorkerdOptions {
+                worker: worker.clone(),
+                origin: Some(origin.address().to_owned()),
+                settings: merged(settings::edge(addresses, &keys), &options.edge_settings),
+                rate_limit: Some(options.rate_limit.unwrap_or(1_000_000)),
+                port: Some(addresses.edge),
+                log: logs.join("worker.log"),
+            },
+        )
+        .await?;
+        Ok(Self {
+            worker,
+            origin,
+            sandbox,
+            database,
+            http: http_client()?,
+            keys,
+            logs,
+            programs: programs.clone(),
+        })
     }
 
     /// Signs a customer in, ready to buy.
     pub async fn buyer(&self, subject: &str) -> Result<Buyer> {
-        Buyer::sign_in(&self.http, &self.worker.base_url(), &self.sandbox.base_url(), subject).await
+        Buyer::sign_in(
+            &self.http,
+            &self.worker.base_url(),
+            &self.sandbox.base_url(),
+            subject,
+        )
+        .await
     }
 
     /// The ledger's entries of a payment; an error unless they are there and balance.
@@ -125,7 +161,9 @@ impl Stack {
 
 /// A client that gives up in the end and shows redirects instead of following them.
 pub fn http_client() -> Result<reqwest::Client> {
-    let builder = reqwest::Client::builder().timeout(HTTP_LIMIT).redirect(reqwest::redirect::Policy::none());
+    let builder = reqwest::Client::builder()
+        .timeout(HTTP_LIMIT)
+        .redirect(reqwest::redirect::Policy::none());
     builder.build().context("build an HTTP client")
 }
 
@@ -134,8 +172,20 @@ pub async fn prepare_database(programs: &Programs, url: &str) -> Result<()> {
     let settings = BTreeMap::from([("DATABASE_URL".to_owned(), url.to_owned())]);
     run_once(&programs.origin, &["migrate"], &settings).await?;
     let plan = [
-        "plan", "put", "--id", PLAN, "--name", "Pro, one month", "--amount", "300", "--kind", "one_time",
-        "--subscription-type", "pro", "--duration-days", "30",
+        "plan",
+        "put",
+        "--id",
+        PLAN,
+        "--name",
+        "Pro, one month",
+        "--amount",
+        "300",
+        "--kind",
+        "one_time",
+        "--subscription-type",
+        "pro",
+        "--duration-days",
+        "30",
     ];
     run_once(&programs.origin, &plan, &settings).await.map(drop)
 }
@@ -144,8 +194,12 @@ pub async fn prepare_database(programs: &Programs, url: &str) -> Result<()> {
 async fn build_parts(config: &Config) -> Result<(BuiltWorker, Programs)> {
     let progress = Progress::new(setup::STEPS.saturating_add(2));
     let tools = setup::prepare(config, &progress).await?;
-    let worker = progress.step("worker", build_edge::build(config, &tools, Variant::Deployed)).await?;
-    let programs = progress.step("origin and sandbox", program::build(config)).await?;
+    let worker = progress
+        .step("worker", build_edge::build(config, &tools, Variant::Deployed))
+        .await?;
+    let programs = progress
+        .step("origin and sandbox", program::build(config))
+        .await?;
     Ok((worker, programs))
 }
 

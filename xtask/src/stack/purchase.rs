@@ -41,31 +41,60 @@ pub struct Checkout {
 impl Buyer {
     /// Signs `subject` in at the sandbox.
     pub async fn sign_in(http: &reqwest::Client, edge: &str, sandbox: &str, subject: &str) -> Result<Self> {
-        let asked = http.post(format!("{sandbox}/control/v1/sessions")).json(&json!({ "sub": subject }));
+        let asked = http
+            .post(format!("{sandbox}/control/v1/sessions"))
+            .json(&json!({ "sub": subject }));
         let answer = expect_json(asked, "a session").await?;
         let token = text(&answer, "token")?;
-        Ok(Self { http: http.clone(), edge: edge.to_owned(), sandbox: sandbox.to_owned(), token })
+        Ok(Self {
+            http: http.clone(),
+            edge: edge.to_owned(),
+            sandbox: sandbox.to_owned(),
+            token,
+        })
     }
 
     /// Asks the edge to sell `plan` by `provider`; the key makes a repeat the same purchase.
     pub async fn checkout(&self, provider: &str, plan: &str, idempotency_key: &str) -> Result<Checkout> {
-        let asked = self.http.post(format!("{}/api/payments/checkout", self.edge)).bearer_auth(&self.token);
+        let asked = self
+            .http
+            .post(format!("{}/api/payments/checkout", self.edge))
+            .bearer_auth(&self.token);
         let body = json!({ "planId": plan, "provider": provider });
-        let answer = expect_json(asked.header("idempotency-key", idempotency_key).json(&body), "a checkout").await?;
-        Ok(Checkout { payment_id: text(&answer, "paymentId")?, order_number: text(&answer, "orderNumber")?, answer })
+        let answer = expect_json(
+            asked.header("idempotency-key", idempotency_key).json(&body),
+            "a checkout",
+        )
+        .await?;
+        Ok(Checkout {
+            payment_id: text(&answer, "paymentId")?,
+            order_number: text(&answer, "orderNumber")?,
+            answer,
+        })
     }
 
     /// Posts the checkout's form to the provider and returns the provider's number of the trade, from its page.
     pub async fn open_cashier(&self, checkout: &Checkout) -> Result<String> {
         let form = checkout.answer.get("form").context("the checkout has no form")?;
         let fields = form.get("fields").cloned().context("the form has no fields")?;
-        let fields: Vec<(String, String)> = serde_json::from_value(fields).context("read the form's fields")?;
+        let fields: Vec<(String, String)> =
+            serde_json::from_value(fields).context("read the form's fields")?;
         let asked = self.http.post(text(form, "action")?).form(&fields);
         let mut answer = asked.send().await.context("post the form")?;
         for _ in 0..3 {
-            let Some(target) = answer.headers().get("location") else { break };
-            let target = answer.url().join(target.to_str().context("read a redirect")?).context("read a redirect")?;
-            answer = self.http.get(target).send().await.context("follow the cashier's redirect")?;
+            let Some(target) = answer.headers().get("location") else {
+                break;
+            };
+            let target = answer
+                .url()
+                .join(target.to_str().context("read a redirect")?)
+                .context("read a redirect")?;
+            answer = self
+                .http
+                .get(target)
+                .send()
+                .await
+                .context("follow the cashier's redirect")?;
         }
         let status = answer.status();
         let page = answer.text().await.context("read the cashier's page")?;
@@ -76,29 +105,53 @@ impl Buyer {
     /// Presses "pay" on the cashier's page.
     pub async fn pay(&self, provider: &str, trade: &str) -> Result<()> {
         let url = format!("{}/{provider}/cashier/{trade}/pay", self.sandbox);
-        let answer = self.http.post(url).form(&[("method", "")]).send().await.context("press pay")?;
-        ensure!(answer.status().is_success() || answer.status().is_redirection(), "pay answered {}", answer.status());
+        let answer = self
+            .http
+            .post(url)
+            .form(&[("method", "")])
+            .send()
+            .await
+            .context("press pay")?;
+        ensure!(
+            answer.status().is_success() || answer.status().is_redirection(),
+            "pay answered {}",
+            answer.status()
+        );
         Ok(())
     }
 
     /// The status that the edge tells the payment's owner.
     pub async fn status(&self, payment_id: &str) -> Result<String> {
-        let asked = self.http.get(format!("{}/api/payments/{payment_id}/status", self.edge)).bearer_auth(&self.token);
+        let asked = self
+            .http
+            .get(format!("{}/api/payments/{payment_id}/status", self.edge))
+            .bearer_auth(&self.token);
         text(&expect_json(asked, "a status").await?, "status")
     }
 
     /// Polls until the payment is active.
     pub async fn wait_active(&self, payment_id: &str) -> Result<()> {
-        poll_until(&format!("payment {payment_id} becoming active"), SETTLE_LIMIT, || async {
-            Ok((self.status(payment_id).await? == "active").then_some(()))
-        })
+        poll_until(
+            &format!("payment {payment_id} becoming active"),
+            SETTLE_LIMIT,
+            || async { Ok((self.status(payment_id).await? == "active").then_some(())) },
+        )
         .await
     }
 
     /// The whole purchase; `say` hears of each step.
-    pub async fn buy(&self, provider: &str, plan: &str, idempotency_key: &str, say: impl Fn(&str)) -> Result<Checkout> {
+    pub async fn buy(
+        &self,
+        provider: &str,
+        plan: &str,
+        idempotency_key: &str,
+        say: impl Fn(&str),
+    ) -> Result<Checkout> {
         let checkout = self.checkout(provider, plan, idempotency_key).await?;
-        say(&format!("checkout: payment {} as order {}", checkout.payment_id, checkout.order_number));
+        say(&format!(
+            "checkout: payment {} as order {}",
+            checkout.payment_id, checkout.order_number
+        ));
         let trade = self.open_cashier(&checkout).await?;
         say(&format!("the cashier opened trade {trade}"));
         self.pay(provider, &trade).await?;
@@ -110,10 +163,22 @@ impl Buyer {
 }
 
 /// The ledger's entries of a payment, as `tollgate ledger show` prints them; an error unless they are there and balance.
-pub async fn balanced_entries(programs: &Programs, database_url: &str, payment_id: &str) -> Result<Vec<Value>> {
+pub async fn balanced_entries(
+    programs: &Programs,
+    database_url: &str,
+    payment_id: &str,
+) -> Result<Vec<Value>> {
     let settings = BTreeMap::from([("DATABASE_URL".to_owned(), database_url.to_owned())]);
-    let printed = run_once(&programs.origin, &["ledger", "show", "--payment", payment_id], &settings).await?;
-    let entries = printed.lines().map(serde_json::from_str).collect::<Result<Vec<Value>, _>>();
+    let printed = run_once(
+        &programs.origin,
+        &["ledger", "show", "--payment", payment_id],
+        &settings,
+    )
+    .await?;
+    let entries = printed
+        .lines()
+        .map(serde_json::from_str)
+        .collect::<Result<Vec<Value>, _>>();
     let entries = entries.with_context(|| format!("read the entries: {printed}"))?;
     check_balance(&entries).with_context(|| format!("payment {payment_id}: {printed}"))?;
     Ok(entries)
@@ -121,15 +186,20 @@ pub async fn balanced_entries(programs: &Programs, database_url: &str, payment_i
 
 fn check_balance(entries: &[Value]) -> Result<()> {
     ensure!(!entries.is_empty(), "the ledger has no entry of it");
-    let amounts = entries.iter().map(|entry| entry.get("amount").and_then(Value::as_i64));
-    let sum = amounts.fold(Some(0_i64), |sum, amount| sum?.checked_add(amount?));
+    let amount = |entry: &Value| entry.get("amount").and_then(Value::as_i64);
+    let sum = entries
+        .iter()
+        .try_fold(0_i64, |sum, entry| sum.checked_add(amount(entry)?));
     ensure!(sum == Some(0), "its entries do not balance");
     Ok(())
 }
 
 async fn expect_json(asked: reqwest::RequestBuilder, what: &str) -> Result<Value> {
     let answer = asked.send().await.with_context(|| format!("ask for {what}"))?;
-    let (status, body) = (answer.status(), answer.text().await.with_context(|| format!("read {what}"))?);
+    let (status, body) = (
+        answer.status(),
+        answer.text().await.with_context(|| format!("read {what}"))?,
+    );
     ensure!(status.is_success(), "{what} was refused ({status}): {body}");
     serde_json::from_str(&body).with_context(|| format!("{what} is not JSON: {body}"))
 }
@@ -160,7 +230,10 @@ mod tests {
     #[test]
     fn the_trade_number_is_read_from_the_page() {
         let page = "<dd><code id=\"trade-no\">2611210001</code></dd>";
-        assert_eq!(between(page, "id=\"trade-no\">", "<").as_deref(), Some("2611210001"));
+        assert_eq!(
+            between(page, "id=\"trade-no\">", "<").as_deref(),
+            Some("2611210001")
+        );
         assert_eq!(between("<html>", "id=\"trade-no\">", "<"), None);
     }
 }

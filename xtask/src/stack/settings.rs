@@ -26,11 +26,11 @@ pub const PAYUNI_HASH_IV: &str = "RustKatIV0123456";
 /// Ports of the parts, all on the loopback address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Addresses {
-    /// The worker.
+    /// Of the worker.
     pub edge: u16,
-    /// The origin.
+    /// Of `tollgate serve`.
     pub origin: u16,
-    /// The sandbox.
+    /// Of the other side of the wire.
     pub sandbox: u16,
 }
 
@@ -48,13 +48,17 @@ pub struct Keys {
 impl Keys {
     /// New ones.
     pub fn random() -> Result<Self> {
-        Ok(Self { handoff_id: "local-1".to_owned(), handoff: random_hex()?, session: random_hex()? })
+        Ok(Self {
+            handoff_id: "local-1".to_owned(),
+            handoff: random_hex()?,
+            session: random_hex()?,
+        })
     }
 }
 
 /// Variables and secrets of the worker.
 #[must_use]
-pub fn edge(addresses: &Addresses, keys: &Keys) -> BTreeMap<String, String> {
+pub fn edge(addresses: Addresses, keys: &Keys) -> BTreeMap<String, String> {
     let mut settings = merchants(addresses);
     settings.extend(text([
         ("HANDOFF_KEY_ID", &keys.handoff_id),
@@ -67,7 +71,7 @@ pub fn edge(addresses: &Addresses, keys: &Keys) -> BTreeMap<String, String> {
 
 /// Environment of the origin.
 #[must_use]
-pub fn origin(addresses: &Addresses, keys: &Keys, database_url: &str) -> BTreeMap<String, String> {
+pub fn origin(addresses: Addresses, keys: &Keys, database_url: &str) -> BTreeMap<String, String> {
     let mut settings = merchants(addresses);
     settings.extend(text([
         ("DATABASE_URL", database_url),
@@ -82,7 +86,7 @@ pub fn origin(addresses: &Addresses, keys: &Keys, database_url: &str) -> BTreeMa
 
 /// Environment of the sandbox.
 #[must_use]
-pub fn sandbox(addresses: &Addresses, keys: &Keys) -> BTreeMap<String, String> {
+pub fn sandbox(addresses: Addresses, keys: &Keys) -> BTreeMap<String, String> {
     let mut settings = merchants(addresses);
     settings.extend(text([
         ("LISTEN_ADDR", &format!("127.0.0.1:{}", addresses.sandbox)),
@@ -91,7 +95,7 @@ pub fn sandbox(addresses: &Addresses, keys: &Keys) -> BTreeMap<String, String> {
     settings
 }
 
-fn merchants(addresses: &Addresses) -> BTreeMap<String, String> {
+fn merchants(addresses: Addresses) -> BTreeMap<String, String> {
     let sandbox = local(addresses.sandbox);
     text([
         ("PAYMENT_PROVIDER", "ecpay"),
@@ -111,7 +115,10 @@ fn local(port: u16) -> String {
 }
 
 fn text<const N: usize>(pairs: [(&str, &str); N]) -> BTreeMap<String, String> {
-    pairs.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+    pairs
+        .into_iter()
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .collect()
 }
 
 fn random_hex() -> Result<String> {
