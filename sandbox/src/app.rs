@@ -76,11 +76,12 @@ pub(crate) enum ActError {
 
 impl App {
     pub(crate) fn new(config: Config) -> Result<Self, reqwest::Error> {
+        let http = delivery::client(config.answer_limit)?;
         Ok(Self(Arc::new(Parts {
             config,
             clock: Clock::default(),
             world: Locked::default(),
-            http: delivery::client()?,
+            http,
             wake: Notify::new(),
             deliveries: Semaphore::new(delivery::CONCURRENT),
         })))

@@ -73,6 +73,8 @@ pub struct Config {
     pub resend_interval: Duration,
     /// Deliveries after the first (ECPay: 4 a day, reference §1.4.5).
     pub resends_max: u32,
+    /// How long a notice waits for its answer (ECPay: 10 s, reference §1.4.5).
+    pub answer_limit: Duration,
     /// Refuse notice URLs on other ports than 80 and 443, as ECPay does. Off, because local servers live elsewhere.
     pub standard_ports_only: bool,
     /// Refuse shell-like words in `ItemName` and `TradeDesc` with 10400011, as ECPay's firewall does.
@@ -91,6 +93,7 @@ impl Default for Config {
             session_audience: "authenticated".into(),
             resend_interval: Duration::from_secs(5),
             resends_max: 4,
+            answer_limit: Duration::from_secs(10),
             standard_ports_only: false,
             refuse_shell_words: false,
         }

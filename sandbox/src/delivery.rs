@@ -2,7 +2,7 @@
 //!
 //! `act` announces a notice → **`deliver`** at once → **`run`** repeats it by policy; the control API may force a repeat.
 //!
-//! Invariants: redirects are not followed and an answer after 10 s is none (reference §1.4.1, §1.4.5); a notice is
+//! Invariants: redirects are not followed and an answer after the limit is none (reference §1.4.1, §1.4.5); a notice is
 //! acknowledged by the exact bytes or not at all; at most `CONCURRENT` deliveries run at once; the lock is not held
 //! while the network is.
 //! Not here: the bytes (`notice`), which moves announce what (`act`).
@@ -17,9 +17,6 @@ use crate::app::App;
 use crate::notice::{Sealed, acknowledges};
 use crate::world::{Answer, Delivery, Notice, NoticeState};
 
-/// How long a provider waits for the answer (reference §1.4.5).
-const DEADLINE: Duration = Duration::from_secs(10);
-
 /// The most deliveries on their way at once; the others queue.
 pub(crate) const CONCURRENT: usize = 64;
 
@@ -33,11 +30,11 @@ const PAUSE_MAX: Duration = Duration::from_mins(1);
 const AGENT: &str = "Mozilla/4.0 (compatible; MSIE 9.0; Windows NT 5.0)";
 
 /// The client of all notices: no redirects, no proxy, the provider's patience.
-pub(crate) fn client() -> Result<reqwest::Client, reqwest::Error> {
+pub(crate) fn client(answer_limit: Duration) -> Result<reqwest::Client, reqwest::Error> {
     reqwest::Client::builder()
         .redirect(Policy::none())
         .no_proxy()
-        .timeout(DEADLINE)
+        .timeout(answer_limit)
         .user_agent(AGENT)
         .build()
 }
@@ -74,6 +71,7 @@ pub(crate) async fn deliver(app: &App, id: u64) {
 fn begin(notice: &mut Notice, now: Timestamp) -> (String, u32, Sealed) {
     notice.attempts = notice.attempts.saturating_add(1);
     notice.in_flight = notice.in_flight.saturating_add(1);
+    notice.claimed = false;
     let sealed = notice.draft.sealed(&notice.name(), notice.attempts, now);
     notice.record(Delivery {
         attempt: notice.attempts,
@@ -148,7 +146,7 @@ async fn post(http: &reqwest::Client, url: &str, sealed: &Sealed) -> (Answer, Ve
 
 fn reason(error: &reqwest::Error) -> &'static str {
     if error.is_timeout() {
-        "no answer in 10 seconds"
+        "no answer in time"
     } else if error.is_connect() {
         "no connection"
     } else if error.is_builder() {
@@ -174,16 +172,19 @@ pub(crate) async fn run(app: App) {
     }
 }
 
-/// What is due now, put off at once so that the next look does not find it again; and how long until the next.
+/// What is due now, claimed so that the next look does not find it again; and how long until the next.
 fn due<'a>(notices: impl Iterator<Item = &'a mut Notice>, now: Timestamp) -> (Vec<u64>, Duration) {
     let mut due = Vec::new();
     let mut pause = PAUSE_MAX;
     let waiting = |notice: &&mut Notice| {
-        notice.state == NoticeState::Pending && notice.in_flight == 0 && notice.attempts > 0
+        notice.state == NoticeState::Pending
+            && notice.in_flight == 0
+            && !notice.claimed
+            && notice.attempts > 0
     };
     for notice in notices.filter(waiting) {
         if notice.next_at <= now {
-            notice.next_at = now.plus(DEADLINE.saturating_mul(2));
+            notice.claimed = true;
             due.push(notice.id);
         } else {
             pause = pause.min(notice.next_at.distance(now));

@@ -81,6 +81,8 @@ pub(crate) struct Notice {
     pub(crate) state: NoticeState,
     pub(crate) attempts: u32,
     pub(crate) next_at: Timestamp,
+    /// The schedule has picked it up; its delivery waits for its turn.
+    pub(crate) claimed: bool,
     /// Deliveries on their way.
     pub(crate) in_flight: u32,
     pub(crate) deliveries: Vec<Delivery>,
@@ -180,6 +182,7 @@ impl World {
             state: NoticeState::Pending,
             attempts: 0,
             next_at: now,
+            claimed: false,
             in_flight: 0,
             deliveries: Vec::new(),
         };

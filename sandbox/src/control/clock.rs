@@ -1,6 +1,6 @@
 //! `GET`, `POST /control/v1/clock`: the sandbox's time, and moving it ahead.
 //!
-//! Body `{"advanceSeconds": 3600}` → **`advance`** → `{"now"}`; what became due is sent without delay.
+//! Body `{"advanceSeconds": 3600}` → **`advance`** → `{"now", "unixMs"}`; what became due is sent without delay.
 //!
 //! Invariant: only ahead, at most ten years a call, so no stamp runs backwards.
 //! Not here: the clock itself (`crate::clock`). Failure: 400.
@@ -27,7 +27,8 @@ struct Wanted {
 
 /// Tells the time.
 pub(super) async fn show(State(app): State<App>) -> Response {
-    answered(&json!({ "now": app.clock.now().to_string() }))
+    let now = app.clock.now();
+    answered(&json!({ "now": now.to_string(), "unixMs": now.unix_ms() }))
 }
 
 /// Moves the clock ahead.

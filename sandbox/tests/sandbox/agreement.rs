@@ -10,6 +10,10 @@ use tollgate_sandbox::{
     PAYUNI_MERCHANT_ID,
 };
 use tollgate_shared::event::{Event, Fact};
+use tollgate_shared::money::Money;
+use tollgate_shared::provider::CheckoutForm;
+use tollgate_shared::provider::ecpay::checkout as ecpay;
+use tollgate_shared::provider::payuni::checkout as payuni;
 use tollgate_shared::provider::{SIGNED_HEADERS, Sources, Unverified};
 use tollgate_shared::time::Timestamp;
 
@@ -192,4 +196,144 @@ async fn pm_7_tollgate_reads_the_notices_of_the_mock() {
         })
         .collect();
     assert_eq!(told, ["failed", "paid"]);
+}
+
+/// Posts a form as a browser would, to the sandbox.
+async fn submit(stage: &Stage, form: &CheckoutForm) -> u16 {
+    let path = form.action.strip_prefix(&stage.sandbox.base_url()).unwrap();
+    let answered = stage.post(path, encode(&form.fields)).await;
+    assert_eq!(answered.error_code(), None, "{form:?}");
+    answered.status.as_u16()
+}
+
+#[tokio::test]
+async fn pm_3_the_fake_ecpay_takes_every_kind_of_form_that_tollgate_builds() {
+    let stage = Stage::ecpay().await;
+    let sources = sources(false);
+    let code = ecpay::CodeOptions {
+        expires_after: Some(3),
+        payment_info_url: Some("https://a.example/code".into()),
+        client_redirect_url: None,
+    };
+    let methods = [
+        ecpay::Method::Credit,
+        ecpay::Method::All,
+        ecpay::Method::Atm(code.clone()),
+        ecpay::Method::Cvs(code.clone()),
+        ecpay::Method::Barcode(code),
+        ecpay::Method::WebAtm,
+        ecpay::Method::ApplePay,
+        ecpay::Method::Twqr,
+        ecpay::Method::Bnpl,
+        ecpay::Method::WeiXin,
+        ecpay::Method::DigitalPayment,
+    ];
+    let period = |period_type, frequency| ecpay::Period {
+        period_type,
+        frequency,
+        exec_times: 2,
+        return_url: Some("https://a.example/p".into()),
+    };
+    let periods = [
+        None,
+        Some(period(ecpay::PeriodType::Day, 365)),
+        Some(period(ecpay::PeriodType::Month, 12)),
+        Some(period(ecpay::PeriodType::Year, 1)),
+    ];
+    let pairs = methods
+        .into_iter()
+        .map(|method| (method, None))
+        .chain(periods.map(|period| (ecpay::Method::Credit, period)));
+    for (index, (method, period)) in pairs.enumerate() {
+        let order = ecpay::Order {
+            number: format!("AGF{index}").parse().unwrap(),
+            placed_at: Timestamp::from_unix_seconds(1_788_000_000),
+            money: Money::twd(300),
+            description: "專業版 ~*()!".into(),
+            item_name: "專業版 (月繳) x1#加購".into(),
+            return_url: "https://a.example/notice?x=1".into(),
+            method,
+            period,
+            client_back_url: Some("https://a.example/~shop/back?x=%20".into()),
+            order_result_url: None,
+            custom_fields: ["one".into(), String::new(), String::new(), String::new()],
+            language: Some(ecpay::Language::English),
+        };
+        let form = ecpay::form(sources.ecpay().unwrap(), &stage.sandbox.ecpay_url(), &order).unwrap();
+        assert_eq!(submit(&stage, &form).await, 200, "{index}");
+    }
+}
+
+#[tokio::test]
+async fn pu_2_the_fake_payuni_takes_every_kind_of_form_that_tollgate_builds() {
+    let stage = Stage::with(patient(), "OK").await;
+    let (sources, base) = (sources(false), stage.sandbox.payuni_url());
+    for (index, methods) in [
+        vec![],
+        vec![payuni::Method::Credit],
+        vec![payuni::Method::Atm, payuni::Method::Cvs],
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let order = payuni::Order {
+            number: format!("AG_U-{index}").parse().unwrap(),
+            placed_at: machine_now(&stage).await,
+            money: Money::twd(300),
+            description: "專業版;加購".into(),
+            notify_url: "https://a.example/n".into(),
+            return_url: Some("https://a.example/r".into()),
+            back_url: Some("https://a.example/b".into()),
+            methods,
+        };
+        assert_eq!(
+            submit(
+                &stage,
+                &payuni::form(sources.payuni().unwrap(), &base, &order).unwrap()
+            )
+            .await,
+            200
+        );
+    }
+    let schedules = [
+        payuni::Schedule::Weekly(7),
+        payuni::Schedule::Monthly(31),
+        payuni::Schedule::Yearly("2027-01-31".into()),
+    ];
+    let firsts = [
+        payuni::FirstCharge::Build,
+        payuni::FirstCharge::Schedule,
+        payuni::FirstCharge::Date("2027-01-31".into()),
+    ];
+    for (index, (schedule, first_charge)) in schedules.into_iter().zip(firsts).enumerate() {
+        let order = payuni::PeriodOrder {
+            number: format!("AG-P-{index}").parse().unwrap(),
+            money: Money::twd(299),
+            first_money: Some(Money::twd(99)),
+            description: "專業版".into(),
+            schedule,
+            period_times: 12,
+            first_charge,
+            notify_url: "https://a.example/n".into(),
+            return_url: None,
+            back_url: None,
+            payer_email: Some("a@example.com".into()),
+        };
+        assert_eq!(
+            submit(
+                &stage,
+                &payuni::period_form(sources.payuni().unwrap(), &base, &order).unwrap()
+            )
+            .await,
+            200
+        );
+    }
+}
+
+/// The sandbox's time, read off its clock.
+async fn machine_now(stage: &Stage) -> Timestamp {
+    let now = stage.get("/control/v1/clock").await.json()["unixMs"]
+        .as_i64()
+        .unwrap();
+    Timestamp::from_unix_ms(now)
 }

@@ -376,3 +376,16 @@ async fn replaced_fields_are_signed_and_a_lost_notice_is_never_sent() {
     );
     assert_eq!(stage.shop.got().len(), 1);
 }
+
+#[tokio::test]
+async fn an_answer_after_the_limit_is_none() {
+    let config = Config {
+        answer_limit: Duration::from_millis(50),
+        ..patient()
+    };
+    let stage = Stage::with(config, "1|OK").await;
+    stage.shop.fall_silent();
+    stage.open(stage.order("SL1")).await;
+    let trade = stage.act("ecpay/SL1", "pay", json!({})).await;
+    assert_eq!(trade["notices"][0]["error"], "no answer in time");
+}

@@ -7,14 +7,10 @@ use serde_json::json;
 use crate::stage::{Stage, encode, fields, is_genuine, sealed, signed, unsealed, with};
 
 async fn now(stage: &Stage) -> i64 {
-    let now = stage.get("/control/v1/clock").await.json()["now"]
-        .as_str()
+    stage.get("/control/v1/clock").await.json()["unixMs"]
+        .as_i64()
         .unwrap()
-        .to_owned();
-    // `2026-11-21T02:00:00Z`: read with the sandbox's own time type, in Taiwan's clock, eight hours ahead.
-    let text = now.split('.').next().unwrap().trim_end_matches('Z').to_owned();
-    let taipei = tollgate_shared::time::Timestamp::from_taipei("%Y-%m-%dT%H:%M:%S", &text).unwrap();
-    taipei.unix_seconds() + 8 * 3600
+        / 1000
 }
 
 async fn ask(stage: &Stage, order: &str, stamp: i64) -> BTreeMap<String, String> {

@@ -6,6 +6,7 @@
 //! Not here: checking MACs (`stage`). Failure: a test that waits longer than the deadline says how many came.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -20,21 +21,21 @@ use tokio::task::JoinHandle;
 
 /// A delivery as it came in.
 #[derive(Debug, Clone)]
-pub struct Got {
-    pub path: String,
-    pub headers: BTreeMap<String, String>,
-    pub body: String,
+pub(crate) struct Got {
+    pub(crate) path: String,
+    pub(crate) headers: BTreeMap<String, String>,
+    pub(crate) body: String,
 }
 
 impl Got {
     /// The decoded fields of a form body.
-    pub fn fields(&self) -> BTreeMap<String, String> {
+    pub(crate) fn fields(&self) -> BTreeMap<String, String> {
         form_urlencoded::parse(self.body.as_bytes())
             .into_owned()
             .collect()
     }
 
-    pub fn field(&self, name: &str) -> String {
+    pub(crate) fn field(&self, name: &str) -> String {
         self.fields()
             .get(name)
             .cloned()
@@ -47,24 +48,26 @@ struct Inside {
     got: Arc<Mutex<Vec<Got>>>,
     answers: Arc<Mutex<VecDeque<Response>>>,
     default: (StatusCode, &'static str),
+    silent: Arc<AtomicBool>,
     count: watch::Sender<usize>,
 }
 
-pub struct Receiver {
+pub(crate) struct Receiver {
     inside: Inside,
-    pub base_url: String,
+    pub(crate) base_url: String,
     serving: JoinHandle<()>,
 }
 
 impl Receiver {
     /// Answers `default` unless told otherwise.
-    pub async fn start(default: &'static str) -> Self {
+    pub(crate) async fn start(default: &'static str) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base_url = format!("http://{}", listener.local_addr().unwrap());
         let inside = Inside {
             got: Arc::default(),
             answers: Arc::default(),
             default: (StatusCode::OK, default),
+            silent: Arc::default(),
             count: watch::Sender::new(0),
         };
         let router = Router::new().fallback(receive).with_state(inside.clone());
@@ -77,7 +80,7 @@ impl Receiver {
     }
 
     /// The next answers, in order; then the default again.
-    pub fn answer_next(&self, answers: impl IntoIterator<Item = (u16, &'static str)>) {
+    pub(crate) fn answer_next(&self, answers: impl IntoIterator<Item = (u16, &'static str)>) {
         let mut queue = self.inside.answers.lock().unwrap();
         queue.extend(
             answers
@@ -86,18 +89,23 @@ impl Receiver {
         );
     }
 
+    /// From now on deliveries are kept and never answered.
+    pub(crate) fn fall_silent(&self) {
+        self.inside.silent.store(true, Ordering::SeqCst);
+    }
+
     /// The next answer is a redirect.
-    pub fn redirect_next(&self, to: &str) {
+    pub(crate) fn redirect_next(&self, to: &str) {
         let answer = (StatusCode::TEMPORARY_REDIRECT, [("location", to)], "1|OK").into_response();
         self.inside.answers.lock().unwrap().push_back(answer);
     }
 
-    pub fn got(&self) -> Vec<Got> {
+    pub(crate) fn got(&self) -> Vec<Got> {
         self.inside.got.lock().unwrap().clone()
     }
 
     /// Waits until so many deliveries have come.
-    pub async fn wait(&self, count: usize) -> Vec<Got> {
+    pub(crate) async fn wait(&self, count: usize) -> Vec<Got> {
         let mut arrived = self.inside.count.subscribe();
         let waiting = tokio::time::timeout(Duration::from_secs(20), arrived.wait_for(|have| *have >= count));
         assert!(
@@ -131,6 +139,9 @@ async fn receive(State(inside): State<Inside>, uri: Uri, headers: HeaderMap, bod
         all.len()
     };
     inside.count.send_replace(count);
+    if inside.silent.load(Ordering::SeqCst) {
+        std::future::pending::<()>().await;
+    }
     let next = inside.answers.lock().unwrap().pop_front();
     next.unwrap_or_else(|| inside.default.into_response())
 }

@@ -14,29 +14,29 @@ use tollgate_shared::provider::payuni::cipher;
 
 use crate::receiver::Receiver;
 
-pub type Fields = Vec<(String, String)>;
+pub(crate) type Fields = Vec<(String, String)>;
 
-pub struct Stage {
-    pub sandbox: Sandbox,
-    pub shop: Receiver,
-    pub http: reqwest::Client,
+pub(crate) struct Stage {
+    pub(crate) sandbox: Sandbox,
+    pub(crate) shop: Receiver,
+    pub(crate) http: reqwest::Client,
 }
 
 /// An answer with its body.
 #[derive(Debug)]
-pub struct Answered {
-    pub status: StatusCode,
-    pub content_type: String,
-    pub body: String,
+pub(crate) struct Answered {
+    pub(crate) status: StatusCode,
+    pub(crate) content_type: String,
+    pub(crate) body: String,
 }
 
 impl Answered {
-    pub fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
     }
 
     /// The provider's code on an error page.
-    pub fn error_code(&self) -> Option<&str> {
+    pub(crate) fn error_code(&self) -> Option<&str> {
         self.body
             .split_once(r#"data-code=""#)?
             .1
@@ -46,7 +46,7 @@ impl Answered {
 }
 
 /// Re-sends a long time apart: a test moves the clock instead of waiting.
-pub fn patient() -> Config {
+pub(crate) fn patient() -> Config {
     Config {
         resend_interval: Duration::from_secs(3600),
         ..Config::default()
@@ -54,11 +54,11 @@ pub fn patient() -> Config {
 }
 
 impl Stage {
-    pub async fn ecpay() -> Self {
+    pub(crate) async fn ecpay() -> Self {
         Self::with(patient(), "1|OK").await
     }
 
-    pub async fn with(config: Config, acknowledgement: &'static str) -> Self {
+    pub(crate) async fn with(config: Config, acknowledgement: &'static str) -> Self {
         let sandbox = Sandbox::start(config).await.unwrap();
         let shop = Receiver::start(acknowledgement).await;
         let http = reqwest::Client::builder()
@@ -69,7 +69,7 @@ impl Stage {
     }
 
     /// A one-off card order whose notices come to the shop's `/notice`, `/code` and `/period`.
-    pub fn order(&self, number: &str) -> Fields {
+    pub(crate) fn order(&self, number: &str) -> Fields {
         let shop = &self.shop.base_url;
         fields(&[
             ("MerchantID", "3002607"),
@@ -85,7 +85,7 @@ impl Stage {
         ])
     }
 
-    pub fn periodic_order(&self, number: &str) -> Fields {
+    pub(crate) fn periodic_order(&self, number: &str) -> Fields {
         let period_url = format!("{}/period", self.shop.base_url);
         let more = [
             ("PeriodAmount", "300"),
@@ -98,7 +98,7 @@ impl Stage {
         with(self.order(number), &more)
     }
 
-    pub fn code_order(&self, number: &str, method: &str) -> Fields {
+    pub(crate) fn code_order(&self, number: &str, method: &str) -> Fields {
         let code_url = format!("{}/code", self.shop.base_url);
         with(
             self.order(number),
@@ -106,7 +106,7 @@ impl Stage {
         )
     }
 
-    pub async fn post(&self, path: &str, body: String) -> Answered {
+    pub(crate) async fn post(&self, path: &str, body: String) -> Answered {
         let url = format!("{}{path}", self.sandbox.base_url());
         let request = self
             .http
@@ -116,19 +116,19 @@ impl Stage {
     }
 
     /// Posts a signed ECPay checkout form.
-    pub async fn checkout(&self, order: Fields) -> Answered {
+    pub(crate) async fn checkout(&self, order: Fields) -> Answered {
         self.post("/ecpay/Cashier/AioCheckOut/V5", encode(&signed(order)))
             .await
     }
 
     /// Opens a trade and insists on the cashier.
-    pub async fn open(&self, order: Fields) -> Answered {
+    pub(crate) async fn open(&self, order: Fields) -> Answered {
         let page = self.checkout(order).await;
         assert_eq!(page.status, StatusCode::OK, "{}", page.body);
         page
     }
 
-    pub async fn get(&self, path: &str) -> Answered {
+    pub(crate) async fn get(&self, path: &str) -> Answered {
         read(
             self.http
                 .get(format!("{}{path}", self.sandbox.base_url()))
@@ -139,13 +139,13 @@ impl Stage {
         .await
     }
 
-    pub async fn control(&self, path: &str, body: Value) -> Answered {
+    pub(crate) async fn control(&self, path: &str, body: Value) -> Answered {
         let url = format!("{}/control/v1/{path}", self.sandbox.base_url());
         read(self.http.post(url).json(&body).send().await.unwrap()).await
     }
 
     /// A move that must be possible.
-    pub async fn act(&self, order: &str, action: &str, body: Value) -> Value {
+    pub(crate) async fn act(&self, order: &str, action: &str, body: Value) -> Value {
         let answered = self.control(&format!("trades/{order}/{action}"), body).await;
         assert_eq!(
             answered.status,
@@ -156,13 +156,13 @@ impl Stage {
         answered.json()
     }
 
-    pub async fn advance(&self, seconds: u64) {
+    pub(crate) async fn advance(&self, seconds: u64) {
         let answered = self.control("clock", json!({ "advanceSeconds": seconds })).await;
         assert_eq!(answered.status, StatusCode::OK);
     }
 
     /// Waits until the sandbox's own record of an order's deliveries satisfies `done`.
-    pub async fn recorded(&self, order: &str, done: impl Fn(&[Value]) -> bool) -> Vec<Value> {
+    pub(crate) async fn recorded(&self, order: &str, done: impl Fn(&[Value]) -> bool) -> Vec<Value> {
         let recorded = async {
             loop {
                 let notices = self
@@ -182,7 +182,7 @@ impl Stage {
     }
 }
 
-pub async fn read(response: reqwest::Response) -> Answered {
+pub(crate) async fn read(response: reqwest::Response) -> Answered {
     let content_type = response
         .headers()
         .get("content-type")
@@ -194,14 +194,14 @@ pub async fn read(response: reqwest::Response) -> Answered {
     }
 }
 
-pub fn fields(list: &[(&str, &str)]) -> Fields {
+pub(crate) fn fields(list: &[(&str, &str)]) -> Fields {
     list.iter()
         .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
         .collect()
 }
 
 /// Replaces or adds fields.
-pub fn with(mut fields: Fields, changes: &[(&str, &str)]) -> Fields {
+pub(crate) fn with(mut fields: Fields, changes: &[(&str, &str)]) -> Fields {
     for (name, value) in changes {
         match fields.iter_mut().find(|(known, _)| known == name) {
             Some((_, old)) => (*value).clone_into(old),
@@ -211,30 +211,30 @@ pub fn with(mut fields: Fields, changes: &[(&str, &str)]) -> Fields {
     fields
 }
 
-pub fn without(mut fields: Fields, name: &str) -> Fields {
+pub(crate) fn without(mut fields: Fields, name: &str) -> Fields {
     fields.retain(|(known, _)| known != name);
     fields
 }
 
-pub fn mac(fields: &Fields) -> String {
+pub(crate) fn mac(fields: &Fields) -> String {
     let pairs = fields.iter().map(|(name, value)| (name.as_str(), value.as_str()));
     check_mac_value(pairs, ECPAY_HASH_KEY, ECPAY_HASH_IV, Algorithm::Sha256)
 }
 
 /// Adds the MAC.
-pub fn signed(mut fields: Fields) -> Fields {
+pub(crate) fn signed(mut fields: Fields) -> Fields {
     fields.push(("CheckMacValue".into(), mac(&fields)));
     fields
 }
 
-pub fn encode(fields: &Fields) -> String {
+pub(crate) fn encode(fields: &Fields) -> String {
     form_urlencoded::Serializer::new(String::new())
         .extend_pairs(fields)
         .finish()
 }
 
 /// Whether the MAC of a notice is right.
-pub fn is_genuine(notice: &BTreeMap<String, String>) -> bool {
+pub(crate) fn is_genuine(notice: &BTreeMap<String, String>) -> bool {
     let signed: Fields = notice
         .iter()
         .filter(|(name, _)| *name != "CheckMacValue")
@@ -244,7 +244,7 @@ pub fn is_genuine(notice: &BTreeMap<String, String>) -> bool {
 }
 
 /// Seals inner fields as a PAYUNi merchant does.
-pub fn sealed(version: &str, inner: &Fields) -> Fields {
+pub(crate) fn sealed(version: &str, inner: &Fields) -> Fields {
     let encrypt_info = cipher::seal(&encode(inner), PAYUNI_HASH_KEY, PAYUNI_HASH_IV).unwrap();
     let hash_info = cipher::hash_info(&encrypt_info, PAYUNI_HASH_KEY, PAYUNI_HASH_IV);
     fields(&[
@@ -256,7 +256,7 @@ pub fn sealed(version: &str, inner: &Fields) -> Fields {
 }
 
 /// Opens what PAYUNi sent.
-pub fn unsealed(encrypt_info: &str) -> BTreeMap<String, String> {
+pub(crate) fn unsealed(encrypt_info: &str) -> BTreeMap<String, String> {
     let plain = cipher::open(encrypt_info, PAYUNI_HASH_KEY, PAYUNI_HASH_IV).unwrap();
     form_urlencoded::parse(&plain).into_owned().collect()
 }
