@@ -1,0 +1,17 @@
+//! Stories over the whole stack: real Postgres, the built worker under workerd, `tollgate serve`, the sandbox.
+//!
+//! `cargo xtask test` → **these stories** → what the issue "one payment" promises, seen from outside.
+//!
+//! Invariant: a story asserts on what a provider, a browser or an accountant can see: answers, statuses, rows of the
+//! ledger. Each has a stack of its own, so they run in parallel. Nothing sleeps: what another process does is polled
+//! with a limit. Not here: single decisions (native tests of each crate).
+//! Failure: the logs of every part stay in `target/xtask/stack-…`.
+
+mod books;
+mod crash;
+mod notices;
+mod outage;
+mod purchases;
+mod refusals;
+mod repeats;
+mod settings;
