@@ -11,6 +11,9 @@ use std::borrow::Cow;
 
 use tollgate_shared::problem::{CONTENT_TYPE, Problem};
 use tollgate_shared::provider::Acknowledgement;
+use wasm_bindgen::JsValue;
+
+use crate::port;
 
 /// An answer before the runtime has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,6 +68,11 @@ impl Answer {
             body: Cow::Borrowed(""),
             outcome: Cow::Borrowed(outcome),
         }
+    }
+
+    /// The answer as the runtime wants it. What cannot be one (it never was seen) is `undefined`: a 500.
+    pub(crate) fn into_response(self) -> JsValue {
+        port::answer(self.status, &self.lines, &self.body).map_or(JsValue::UNDEFINED, JsValue::from)
     }
 
     /// Adds a header. `value` is ours, or an entry of a list that the configuration gave: never a caller's.

@@ -19,7 +19,7 @@ use crate::answer::{self, Answer};
 use crate::caller::{Asked, Fingerprint, media_type};
 use crate::receive::{self, Callers};
 use crate::route::Kind;
-use crate::{Call, cors, origin, port, session};
+use crate::{Call, cors, origin, port, session, task};
 
 const HEADERS: &str = "origin\nauthorization\ncontent-type\nidempotency-key";
 /// RFC draft "The Idempotency-Key HTTP Header Field" leaves the length open; this is what clients use.
@@ -72,7 +72,7 @@ async fn try_checkout(call: &Call<'_>, kind: Kind, headers: &str) -> Result<Answ
 async fn ask_caller(call: &Call<'_>, user: &UserId, asked: &Asked) -> Result<Answer, Answer> {
     let unavailable = || answer::unavailable("caller-unavailable", "The call cannot be recorded now");
     let question = serde_json::to_string(asked).map_err(|_| unavailable())?;
-    let packed = port::ask_caller(call.env, user.as_str(), &question)
+    let packed = task::wait(port::ask_caller(call.env, user.as_str(), &question))
         .await
         .map_err(|_| unavailable())?;
     let reply = packed

@@ -14,7 +14,7 @@ use crate::answer::{self, Answer};
 use crate::receive::{self, Callers};
 use crate::route::Named;
 use crate::verify::{self, Genuine};
-use crate::{parcel, port};
+use crate::{parcel, port, task};
 
 /// The inbox took the event; it was not known.
 pub(crate) const INBOX_NEW: u16 = 202;
@@ -63,7 +63,7 @@ async fn forward(call: &Call<'_>, genuine: &Genuine, unverified: &Unverified<'_>
     let order = parcel::order_key(&genuine.event);
     let inbox = inbox_name(&order, call.settings.shards);
     let parcel = parcel::encode(&genuine.event, &order, unverified, call.head.delivery);
-    let accepted = port::accept(call.env, &inbox, &parcel).await;
+    let accepted = task::wait(port::accept(call.env, &inbox, &parcel)).await;
     match accepted.ok().and_then(|status| port::status_of(&status)) {
         Some(status) if status == i64::from(INBOX_NEW) => Ok(acknowledged(genuine, "accepted")),
         Some(status) if status == i64::from(INBOX_KNOWN) => Ok(acknowledged(genuine, "repeated")),

@@ -12,6 +12,23 @@ const TOO_LARGE = 413;
 const LIMITED = 429;
 const LIMITER_FAILED = 503;
 
+// Awaits for a task of Rust (`task.rs`): one crossing an await. `resume` returns the next promise, or the result.
+export async function drive(resume, slot, promise) {
+  let step = promise;
+  while (step instanceof Promise) {
+    let value;
+    let fulfilled = true;
+    try {
+      value = await step;
+    } catch (thrown) {
+      value = thrown;
+      fulfilled = false;
+    }
+    step = resume(slot, fulfilled, value);
+  }
+  return step;
+}
+
 // What the gate must know of a request before it does any work, in one string. No line can hold a line feed:
 // method and header values are checked by the HTTP parser, a URL is percent-encoded.
 export function head(request) {
@@ -46,6 +63,11 @@ export async function receive(request, env, key, open, max) {
   }
   if (!passed) throw LIMITED;
   return request.headers.get("content-length") === null ? counted(request, max) : whole(request, max);
+}
+
+// A body as Rust's own bytes: returned as they are, the binding copies them in.
+export function bytes(body) {
+  return body;
 }
 
 async function whole(request, max) {
@@ -134,7 +156,7 @@ export async function inbox(request, accept, figures) {
   return new Response(null, { status: accept(new Uint8Array(await request.arrayBuffer())) });
 }
 
-export function body_text(request) {
+export async function body_text(request) {
   return request.text();
 }
 

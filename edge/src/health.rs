@@ -16,7 +16,7 @@ use tollgate_shared::time::Timestamp;
 use crate::answer::Answer;
 use crate::config::Settings;
 use crate::receive::{self, Callers};
-use crate::{Call, port};
+use crate::{Call, port, task};
 
 /// A pending event older than this is a sign; the origin is down, or refuses the hop.
 const PENDING_AGE_MS: i64 = 60_000;
@@ -26,7 +26,7 @@ pub(crate) async fn health(call: &Call<'_>) -> Answer {
     if let Err(answer) = receive::body(call.request, call.env, call.head, Callers::Readers).await {
         return answer;
     }
-    let lines = port::figures(call.env, call.settings.shards)
+    let lines = task::wait(port::figures(call.env, call.settings.shards))
         .await
         .ok()
         .and_then(|lines| lines.as_string());

@@ -29,6 +29,7 @@ mod receive;
 mod route;
 mod session;
 mod status;
+mod task;
 mod verify;
 
 use wasm_bindgen::JsValue;
@@ -50,27 +51,29 @@ pub(crate) struct Call<'a> {
 }
 
 /// The worker's entry, in place of `#[event(fetch)]`: that macro copies method, URL, headers and `cf` of every
-/// request into wasm, five crossings of which we need one (PERFORMANCE.md).
+/// request into wasm, five crossings of which we need one, and awaits through closures (PERFORMANCE.md).
 #[wasm_bindgen]
-pub async fn fetch(request: Request, env: Env, _context: JsValue) -> Result<JsValue, JsValue> {
-    let lines = port::head(&request);
-    let settings = config::settings(&env);
-    let answer = match Head::parse(&lines) {
-        Some(head) => {
-            let route = route::find(head.method, head.path);
-            let call = Call {
-                request: &request,
-                env: &env,
-                head: &head,
-                settings: &settings,
-            };
-            let answer = dispatch(&call, route).await;
-            log::request(&head, route.name(), &answer, settings.log_all);
-            answer
-        }
-        None => answer::not_found(),
+#[must_use]
+pub fn fetch(request: Request, env: Env, _context: JsValue) -> JsValue {
+    task::run(async move { answer_to(&request, &env).await.into_response() })
+}
+
+async fn answer_to(request: &Request, env: &Env) -> Answer {
+    let lines = port::head(request);
+    let settings = config::settings(env);
+    let Some(head) = Head::parse(&lines) else {
+        return answer::not_found();
     };
-    port::answer(answer.status, &answer.lines, &answer.body).map(JsValue::from)
+    let route = route::find(head.method, head.path);
+    let call = Call {
+        request,
+        env,
+        head: &head,
+        settings: &settings,
+    };
+    let answer = dispatch(&call, route).await;
+    log::request(&head, route.name(), &answer, settings.log_all);
+    answer
 }
 
 async fn dispatch(call: &Call<'_>, route: Route<'_>) -> Answer {

@@ -14,7 +14,7 @@ use tollgate_shared::time::Timestamp;
 use worker::Env;
 
 use crate::config::Settings;
-use crate::port;
+use crate::{port, task};
 
 /// What is asked of the origin.
 #[derive(Debug, Clone, Copy)]
@@ -67,9 +67,8 @@ pub(crate) async fn ask(
         budget_ms,
         ..
     } = *question;
-    let packed = port::send(env, base, path, method, &lines, body, budget_ms)
-        .await
-        .map_err(|_| Unreachable)?;
+    let promise = port::send(env, base, path, method, &lines, body, budget_ms);
+    let packed = task::wait(promise).await.map_err(|_| Unreachable)?;
     packed.as_string().as_deref().and_then(unpack).ok_or(Unreachable)
 }
 

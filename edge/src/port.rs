@@ -3,7 +3,7 @@
 //! All steps → **port** → `glue.mjs` → the runtime. A crossing costs tens of nanoseconds and every text that
 //! crosses is decoded anew, so the functions are few and coarse; PERFORMANCE.md counts them per route.
 //!
-//! Invariant: everything that can throw in JavaScript is declared `catch` (or is awaited as a `Result`): an
+//! Invariant: everything that can throw in JavaScript is declared `catch` (or rejects a promise, and is awaited as a `Result`): an
 //! exception that passes through wasm would reset the instance and fail every request in flight
 //! (reference workers.md, 1.8). Not here: any decision. `worker` itself is used for what it does best: start-up,
 //! the panic hook and the reset of a poisoned instance.
@@ -30,23 +30,15 @@ extern "C" {
     pub(crate) fn setting(env: &Env, name: &str) -> Option<String>;
     pub(crate) fn bound(env: &Env, name: &str) -> bool;
     #[wasm_bindgen(catch)]
-    pub(crate) async fn receive(
-        request: &Request,
-        env: &Env,
-        key: &str,
-        open: bool,
-        max: u32,
-    ) -> Result<Uint8Array, JsValue>;
-    #[wasm_bindgen(catch)]
     pub(crate) fn answer(status: u16, lines: &str, body: &str) -> Result<Response, JsValue>;
-    #[wasm_bindgen(catch)]
-    pub(crate) async fn accept(env: &Env, name: &str, parcel: &[u8]) -> Result<JsValue, JsValue>;
-    #[wasm_bindgen(catch)]
-    pub(crate) async fn figures(env: &Env, shards: u32) -> Result<JsValue, JsValue>;
-    #[wasm_bindgen(catch)]
-    pub(crate) async fn ask_caller(env: &Env, name: &str, request: &str) -> Result<JsValue, JsValue>;
-    #[wasm_bindgen(catch)]
-    pub(crate) async fn send(
+    pub(crate) fn bytes(body: &JsValue) -> Vec<u8>;
+
+    // Promises, for `task::wait`. All are `async` in JavaScript, so that they reject and never throw.
+    pub(crate) fn receive(request: &Request, env: &Env, key: &str, open: bool, max: u32) -> JsValue;
+    pub(crate) fn accept(env: &Env, name: &str, parcel: &[u8]) -> JsValue;
+    pub(crate) fn figures(env: &Env, shards: u32) -> JsValue;
+    pub(crate) fn ask_caller(env: &Env, name: &str, request: &str) -> JsValue;
+    pub(crate) fn send(
         env: &Env,
         base: &str,
         path: &str,
@@ -54,15 +46,11 @@ extern "C" {
         lines: &str,
         body: &[u8],
         budget_ms: u32,
-    ) -> Result<JsValue, JsValue>;
-    #[wasm_bindgen(catch)]
-    pub(crate) async fn inbox(
-        request: &Request,
-        accept: &JsValue,
-        figures: &JsValue,
-    ) -> Result<JsValue, JsValue>;
-    #[wasm_bindgen(catch)]
-    pub(crate) async fn body_text(request: &Request) -> Result<JsValue, JsValue>;
+    ) -> JsValue;
+    pub(crate) fn inbox(request: &Request, accept: &JsValue, figures: &JsValue) -> JsValue;
+    pub(crate) fn body_text(request: &Request) -> JsValue;
+    pub(crate) fn drive(resume: &JsValue, slot: u32, promise: &JsValue) -> JsValue;
+
     #[wasm_bindgen(catch)]
     pub(crate) fn arm(state: &ObjectState, at_ms: f64) -> Result<(), JsValue>;
     pub(crate) fn sql_of(state: &ObjectState) -> Sql;

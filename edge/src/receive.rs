@@ -15,6 +15,7 @@ use worker::Env;
 use crate::answer::{self, Answer};
 use crate::limit;
 use crate::port::{self, Request};
+use crate::task;
 
 /// Cap of a provider's notice. The largest known (ECPay, all extra fields) is below 4 KiB.
 pub(crate) const WEBHOOK_BYTES_MAX: u32 = 64 * 1024;
@@ -127,8 +128,8 @@ pub(crate) async fn body(
     }
     let key = limit::key(callers.group(), head.address);
     let open = callers != Callers::Writers;
-    match port::receive(request, env, &key, open, max).await {
-        Ok(bytes) => Ok(bytes.to_vec()),
+    match task::wait(port::receive(request, env, &key, open, max)).await {
+        Ok(body) => Ok(port::bytes(&body)),
         Err(thrown) => Err(refusal(port::status_of(&thrown), max)),
     }
 }

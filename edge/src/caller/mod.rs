@@ -28,7 +28,7 @@ use self::store::Store;
 use crate::answer::{self, Answer};
 use crate::origin::{self, Question, Reply};
 use crate::port::{self, Broken, ObjectState, Request};
-use crate::{clock, config, log};
+use crate::{clock, config, log, task};
 
 pub(crate) use self::decision::Fingerprint;
 
@@ -79,17 +79,20 @@ impl Caller {
     }
 
     /// A call of the gate.
-    pub async fn fetch(&self, request: Request) -> Result<JsValue, JsValue> {
-        let asked = port::body_text(&request)
-            .await
-            .ok()
-            .and_then(|text| text.as_string());
-        let asked = asked.and_then(|text| serde_json::from_str::<Asked>(&text).ok());
-        let answer = match (&self.user.store, asked) {
-            (Some(store), Some(asked)) => answer_to(&self.user, store, &asked).await,
-            _ => broken(),
-        };
-        port::answer(answer.status, &answer.lines, &answer.body).map(JsValue::from)
+    pub fn fetch(&self, request: Request) -> JsValue {
+        let user = Rc::clone(&self.user);
+        task::run(async move {
+            let asked = task::wait(port::body_text(&request))
+                .await
+                .ok()
+                .and_then(|text| text.as_string());
+            let asked = asked.and_then(|text| serde_json::from_str::<Asked>(&text).ok());
+            let answer = match (&user.store, asked) {
+                (Some(store), Some(asked)) => answer_to(&user, store, &asked).await,
+                _ => broken(),
+            };
+            answer.into_response()
+        })
     }
 
     /// The runtime's clock struck: keys older than a day are forgotten.

@@ -11,14 +11,12 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use wasm_bindgen_futures::spawn_local;
-
 use super::state::{Occurrence, State, Verdict, next, verdict};
 use super::{IN_FLIGHT_MAX, Shard, backoff};
 use crate::origin::{self, Question};
 use crate::parcel::Parcel;
 use crate::port::Broken;
-use crate::{clock, config, log};
+use crate::{clock, config, log, task};
 
 /// How long the origin has for one event.
 const BUDGET_MS: u32 = 2_000;
@@ -29,7 +27,7 @@ const HEADS: u32 = 64;
 pub(super) fn start(shard: &Rc<Shard>, key: &str, order: &str, bytes: Vec<u8>, attempts: u32) {
     shard.in_flight.borrow_mut().insert(order.to_owned());
     let (shard, key, order) = (Rc::clone(shard), key.to_owned(), order.to_owned());
-    spawn_local(async move {
+    task::spawn(async move {
         let verdict = attempt(&shard, &bytes).await;
         if let Err(broken) = settle(&shard, &key, attempts, verdict) {
             log::broken("inbox-settle", &broken.0);

@@ -96,9 +96,8 @@ impl Inbox {
     }
 
     /// A parcel from the gate (POST), or the question for figures.
-    pub async fn fetch(&self, request: Request) -> Result<JsValue, JsValue> {
-        let (accept, figures) = (self.accept.as_ref().clone(), self.figures.as_ref().clone());
-        port::inbox(&request, &accept, &figures).await
+    pub fn fetch(&self, request: &Request) -> JsValue {
+        port::inbox(request, self.accept.as_ref(), self.figures.as_ref())
     }
 
     /// The runtime's clock struck.
