@@ -210,7 +210,8 @@ mod tests {
 
     #[test]
     fn bad_bodies_are_refused_with_the_reason() {
-        let many: String = (0..=FIELDS_MAX).map(|index| format!("k{index}=1&")).collect();
+        let many: Vec<String> = (0..=FIELDS_MAX).map(|index| format!("k{index}=1")).collect();
+        let many = many.join("&");
         for (body, expected) in [
             (&b""[..], FormError::Empty),
             (b"&&", FormError::Empty),

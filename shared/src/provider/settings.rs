@@ -216,17 +216,13 @@ fn mock(lookup: Lookup<'_>, source: SourceId, is_default: bool, real: bool) -> C
             "must not be mock where a real provider is configured",
         );
     }
-    let merchant = match reader
+    let name = reader
         .optional("PAYMENT_MERCHANT_ID")
-        .unwrap_or_else(|| "MOCK".to_owned())
-        .parse()
-    {
-        Ok(merchant) => Some(merchant),
-        Err(_) => {
-            reader.fault("PAYMENT_MERCHANT_ID", "must be 1 to 20 letters or digits");
-            None
-        }
-    };
+        .unwrap_or_else(|| "MOCK".to_owned());
+    let merchant: Option<MerchantId> = name.parse().ok();
+    if merchant.is_none() {
+        reader.fault("PAYMENT_MERCHANT_ID", "must be 1 to 20 letters or digits");
+    }
     let signatures = hmac_source(
         &mut reader,
         source.clone(),

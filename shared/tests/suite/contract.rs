@@ -14,6 +14,9 @@ use crate::fixtures::{
 /// One delivery: headers and body.
 type Delivery = (Pairs, Vec<u8>);
 
+/// Signs a body under a secret at a time.
+type Sign = fn(&str, i64, &[u8]) -> Delivery;
+
 struct Case {
     source: &'static str,
     notice: &'static str,
@@ -121,7 +124,7 @@ fn signed_case(
     notice: &'static str,
     settings: &'static [(&'static str, &'static str)],
     secret: &'static str,
-    (sign, body): (fn(&str, i64, &[u8]) -> Delivery, &'static str),
+    (sign, body): (Sign, &'static str),
 ) -> Case {
     let now = NOW.unix_seconds();
     let genuine = sign(WEBHOOK_SECRET, now, body.as_bytes());

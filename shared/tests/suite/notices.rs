@@ -45,6 +45,13 @@ fn told(result: Result<Event, Refusal>) -> String {
     }
 }
 
+fn ecpay_payment(changes: &[(&str, &str)], expected: &str) {
+    let fields = changes
+        .iter()
+        .fold(ecpay_paid(), |fields, (key, value)| with(fields, key, value));
+    assert_eq!(told(from_ecpay("payment", &fields)), expected, "{changes:?}");
+}
+
 #[test]
 fn pm_4_ecpay_payment_notices() {
     for (changes, expected) in [
@@ -76,8 +83,21 @@ fn pm_4_ecpay_payment_notices() {
             &[("SimulatePaid", "1")],
             "paid TWD 300 [ecpay:3002607:payment:T2026110100001:2611010930001234:simulated:paid] test",
         ),
+    ] {
+        ecpay_payment(changes, expected);
+    }
+    let paid = from_ecpay("payment", &ecpay_paid()).unwrap();
+    assert_eq!(paid.occurred_at.unwrap().to_string(), "2026-11-01T01:31:02Z");
+    let Fact::Paid(charge) = paid.fact else { panic!() };
+    assert_eq!(charge.money, Money::twd(300));
+    assert_eq!(charge.method.as_deref(), Some("Credit_CreditCard"));
+}
+
+#[test]
+fn pm_8_ecpay_unusable_payment_notices_are_refused() {
+    for (changes, expected) in [
         (
-            &[("SimulatePaid", "2")],
+            &[("SimulatePaid", "2")][..],
             "refused: field SimulatePaid is missing or unusable",
         ),
         (
@@ -121,16 +141,8 @@ fn pm_4_ecpay_payment_notices() {
             "refused: malformed: a field's value holds &, which CheckMacValue cannot frame",
         ),
     ] {
-        let fields = changes
-            .iter()
-            .fold(ecpay_paid(), |fields, (key, value)| with(fields, key, value));
-        assert_eq!(told(from_ecpay("payment", &fields)), expected, "{changes:?}");
+        ecpay_payment(changes, expected);
     }
-    let paid = from_ecpay("payment", &ecpay_paid()).unwrap();
-    assert_eq!(paid.occurred_at.unwrap().to_string(), "2026-11-01T01:31:02Z");
-    let Fact::Paid(charge) = paid.fact else { panic!() };
-    assert_eq!(charge.money, Money::twd(300));
-    assert_eq!(charge.method.as_deref(), Some("Credit_CreditCard"));
 }
 
 #[test]

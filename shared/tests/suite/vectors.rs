@@ -389,7 +389,7 @@ fn source(scheme: Scheme, secret: &str) -> HmacSource {
         "crm".parse().unwrap(),
         scheme,
         &secrets,
-        std::time::Duration::from_secs(300),
+        std::time::Duration::from_mins(5),
     )
     .unwrap()
 }

@@ -120,7 +120,7 @@ pub fn seal_cbc(json: &str, hash_key: &str, hash_iv: &str) -> Result<String, Env
 pub fn open_cbc(data: &str, hash_key: &str, hash_iv: &str) -> Result<String, EnvelopeError> {
     let sealed = STANDARD.decode(data).map_err(|_| EnvelopeError::Sealed)?;
     let encoded = cipher::open_aes128_cbc(hash_key.as_bytes(), hash_iv.as_bytes(), &sealed);
-    decode(encoded.ok_or(EnvelopeError::Sealed)?)
+    decode(&encoded.ok_or(EnvelopeError::Sealed)?)
 }
 
 /// Seals JSON text with AES-128-GCM under a nonce that this key has never seen.
@@ -140,12 +140,12 @@ pub fn open_gcm(data: &str, hash_key: &str) -> Result<String, EnvelopeError> {
             let (ciphertext, tag) = rest.split_at_checked(rest.len().checked_sub(cipher::TAG_LENGTH)?)?;
             cipher::open_aes128_gcm(hash_key.as_bytes(), nonce, ciphertext, tag)
         });
-    decode(parts.ok_or(EnvelopeError::Sealed)?)
+    decode(&parts.ok_or(EnvelopeError::Sealed)?)
 }
 
-fn decode(encoded: Vec<u8>) -> Result<String, EnvelopeError> {
+fn decode(encoded: &[u8]) -> Result<String, EnvelopeError> {
     // One value without a name, so `&` and `=` (escaped in a rightly made text) would show a wrong maker.
-    let form = Form::parse(&encoded).map_err(|_| EnvelopeError::Sealed)?;
+    let form = Form::parse(encoded).map_err(|_| EnvelopeError::Sealed)?;
     let mut fields = form.fields();
     match (fields.next(), fields.next()) {
         (Some((json, "")), None) => Ok(json.to_owned()),

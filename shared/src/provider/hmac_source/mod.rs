@@ -23,7 +23,7 @@ use crate::secret::Secret;
 use crate::time::Timestamp;
 
 /// How far a signed timestamp may be from the receipt unless configured otherwise.
-pub const TOLERANCE_DEFAULT: Duration = Duration::from_secs(300);
+pub const TOLERANCE_DEFAULT: Duration = Duration::from_mins(5);
 
 /// How a source signs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

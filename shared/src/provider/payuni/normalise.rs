@@ -89,7 +89,7 @@ impl Reading<'_> {
         if trade_status.len() > 4 || !trade_status.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
             return Err(Refusal::Field("TradeStatus"));
         }
-        let fact = self.payment_fact(status, trade_status, trade_no.clone())?;
+        let fact = self.payment_fact(status, trade_status, trade_no.as_ref())?;
         let trade = trade_no.as_ref().map_or(NO_TRADE, ProviderPaymentId::as_str);
         let mut parts = vec!["payment", order.as_str(), trade, trade_status];
         // An undecided or refused attempt is another fact than the success that may follow under the same numbers.
@@ -103,10 +103,10 @@ impl Reading<'_> {
         &self,
         status: Status<'_>,
         trade_status: &str,
-        trade_no: Option<ProviderPaymentId>,
+        trade_no: Option<&ProviderPaymentId>,
     ) -> Result<Fact, Refusal> {
-        let decline = || self.decline("TradeAmt", status, trade_no.clone());
-        let number = || trade_no.clone().ok_or(Refusal::Field("TradeNo"));
+        let decline = || self.decline("TradeAmt", status, trade_no.cloned());
+        let number = || trade_no.cloned().ok_or(Refusal::Field("TradeNo"));
         Ok(match (status, trade_status) {
             (Status::Success, "1") => Fact::Paid(self.charge("TradeAmt", number()?)?),
             (Status::Success, "0") => Fact::CodeIssued(self.issued_code(number()?)?),
