@@ -38,3 +38,22 @@ grant execute on function
     tollgate.ledger_post(text, text, text, bytea, text[], text[], bigint[], uuid, uuid, timestamptz, timestamptz),
     tollgate.ledger_faults()
 to tollgate_app;
+
+-- Tokens: the only doors of company_subscriptions, token_buckets and the token records. The other token_* functions
+-- are steps of these and run with the owner's rights inside them.
+grant execute on function
+    tollgate.deduct_tokens_atomic(text, text, text, bigint, jsonb, uuid, timestamptz),
+    tollgate.deduct_tokens_batch(text[], text[], text[], bigint[], jsonb[], uuid[], timestamptz),
+    tollgate.token_balance(text, timestamptz),
+    tollgate.token_balance_at(text, timestamptz, timestamptz),
+    tollgate.token_compensate(text, text, uuid, timestamptz),
+    tollgate.token_expire_due(timestamptz, integer),
+    tollgate.token_faults(),
+    tollgate.token_grant(text, text, text, bigint, smallint, timestamptz, uuid, timestamptz),
+    tollgate.token_history(text, timestamptz, uuid, integer),
+    tollgate.token_plan_set(text, text, bigint, bigint, integer, timestamptz, timestamptz),
+    tollgate.token_record_by_key(text, text),
+    tollgate.token_release(text, text, text, timestamptz),
+    tollgate.token_reserve(text, text, text, bigint, jsonb, timestamptz, uuid, timestamptz),
+    tollgate.token_settle(text, text, bigint, timestamptz)
+to tollgate_app;

@@ -31,18 +31,98 @@ const BOOTSTRAP: &str = sql_file!("bootstrap.sql");
 const GRANTS: &str = sql_file!("grants.sql");
 
 /// Applied once, in order. A test compares this list with the folder.
-const VERSIONED: [(&str, &str); 4] = [
-    ("V1__users_and_plans.sql", sql_file!("versioned/V1__users_and_plans.sql")),
+const VERSIONED: [(&str, &str); 7] = [
+    (
+        "V1__users_and_plans.sql",
+        sql_file!("versioned/V1__users_and_plans.sql"),
+    ),
     ("V2__payments.sql", sql_file!("versioned/V2__payments.sql")),
-    ("V3__inbox_and_outbox.sql", sql_file!("versioned/V3__inbox_and_outbox.sql")),
+    (
+        "V3__inbox_and_outbox.sql",
+        sql_file!("versioned/V3__inbox_and_outbox.sql"),
+    ),
     ("V4__ledger.sql", sql_file!("versioned/V4__ledger.sql")),
+    (
+        "V5__ledger_shapes.sql",
+        sql_file!("versioned/V5__ledger_shapes.sql"),
+    ),
+    (
+        "V6__token_buckets.sql",
+        sql_file!("versioned/V6__token_buckets.sql"),
+    ),
+    (
+        "V7__token_records.sql",
+        sql_file!("versioned/V7__token_records.sql"),
+    ),
 ];
 
 /// Applied every time, in this order. A test compares this list with the folder.
-const FUNCTIONS: [(&str, &str); 3] = [
-    ("ledger_account_open.sql", sql_file!("functions/ledger_account_open.sql")),
+const FUNCTIONS: [(&str, &str); 29] = [
+    (
+        "deduct_tokens_atomic.sql",
+        sql_file!("functions/deduct_tokens_atomic.sql"),
+    ),
+    (
+        "deduct_tokens_batch.sql",
+        sql_file!("functions/deduct_tokens_batch.sql"),
+    ),
+    (
+        "ledger_account_open.sql",
+        sql_file!("functions/ledger_account_open.sql"),
+    ),
     ("ledger_faults.sql", sql_file!("functions/ledger_faults.sql")),
     ("ledger_post.sql", sql_file!("functions/ledger_post.sql")),
+    ("token_answer.sql", sql_file!("functions/token_answer.sql")),
+    ("token_apply_due.sql", sql_file!("functions/token_apply_due.sql")),
+    ("token_balance.sql", sql_file!("functions/token_balance.sql")),
+    (
+        "token_balance_at.sql",
+        sql_file!("functions/token_balance_at.sql"),
+    ),
+    (
+        "token_begin_period.sql",
+        sql_file!("functions/token_begin_period.sql"),
+    ),
+    ("token_book.sql", sql_file!("functions/token_book.sql")),
+    (
+        "token_company_lock.sql",
+        sql_file!("functions/token_company_lock.sql"),
+    ),
+    (
+        "token_company_open.sql",
+        sql_file!("functions/token_company_open.sql"),
+    ),
+    (
+        "token_compensate.sql",
+        sql_file!("functions/token_compensate.sql"),
+    ),
+    ("token_end_hold.sql", sql_file!("functions/token_end_hold.sql")),
+    (
+        "token_expire_bucket.sql",
+        sql_file!("functions/token_expire_bucket.sql"),
+    ),
+    (
+        "token_expire_due.sql",
+        sql_file!("functions/token_expire_due.sql"),
+    ),
+    ("token_faults.sql", sql_file!("functions/token_faults.sql")),
+    ("token_grant.sql", sql_file!("functions/token_grant.sql")),
+    ("token_history.sql", sql_file!("functions/token_history.sql")),
+    ("token_new_id.sql", sql_file!("functions/token_new_id.sql")),
+    ("token_next_due.sql", sql_file!("functions/token_next_due.sql")),
+    (
+        "token_period_start.sql",
+        sql_file!("functions/token_period_start.sql"),
+    ),
+    ("token_pick.sql", sql_file!("functions/token_pick.sql")),
+    ("token_plan_set.sql", sql_file!("functions/token_plan_set.sql")),
+    (
+        "token_record_by_key.sql",
+        sql_file!("functions/token_record_by_key.sql"),
+    ),
+    ("token_release.sql", sql_file!("functions/token_release.sql")),
+    ("token_reserve.sql", sql_file!("functions/token_reserve.sql")),
+    ("token_settle.sql", sql_file!("functions/token_settle.sql")),
 ];
 
 /// Why a database was not migrated.
@@ -102,12 +182,21 @@ pub enum SchemaState {
 pub async fn migrate(database_url: &str) -> Result<Migrated, MigrateError> {
     let mut client = connect::connect(database_url).await?;
     // Held until the session ends, which it does when `client` is dropped.
-    client.execute("select pg_catalog.pg_advisory_lock($1)", &[&LOCK]).await.map_err(DbError::from)?;
+    client
+        .execute("select pg_catalog.pg_advisory_lock($1)", &[&LOCK])
+        .await
+        .map_err(DbError::from)?;
     bootstrap(&client).await?;
-    client.batch_execute("set role tollgate_owner").await.map_err(DbError::from)?;
+    client
+        .batch_execute("set role tollgate_owner")
+        .await
+        .map_err(DbError::from)?;
     let applied = versioned(&mut client).await?;
     repeatable(&client).await?;
-    Ok(Migrated { applied, version: latest() })
+    Ok(Migrated {
+        applied,
+        version: latest(),
+    })
 }
 
 /// Compares the schema with this program; as `tollgate_app`, and cheap enough for a readiness probe.
@@ -135,7 +224,10 @@ async fn bootstrap(client: &Client) -> Result<(), MigrateError> {
             Err(error) => error,
         };
         if attempt >= BOOTSTRAP_ATTEMPTS_MAX || !lost_a_race(&error) {
-            return Err(MigrateError::Repeatable { step: "bootstrap.sql", source: error.into() });
+            return Err(MigrateError::Repeatable {
+                step: "bootstrap.sql",
+                source: error.into(),
+            });
         }
         attempt = attempt.saturating_add(1);
     }
@@ -143,32 +235,49 @@ async fn bootstrap(client: &Client) -> Result<(), MigrateError> {
 
 /// "tuple concurrently updated" has no code of its own; the two others are a role that another migrator just made.
 fn lost_a_race(error: &tokio_postgres::Error) -> bool {
-    let races = [SqlState::INTERNAL_ERROR, SqlState::DUPLICATE_OBJECT, SqlState::UNIQUE_VIOLATION];
+    let races = [
+        SqlState::INTERNAL_ERROR,
+        SqlState::DUPLICATE_OBJECT,
+        SqlState::UNIQUE_VIOLATION,
+    ];
     error.code().is_some_and(|code| races.contains(code))
 }
 
 fn lacks_history(error: &tokio_postgres::Error) -> bool {
-    let absent = [SqlState::UNDEFINED_TABLE, SqlState::INVALID_SCHEMA_NAME, SqlState::INSUFFICIENT_PRIVILEGE];
+    let absent = [
+        SqlState::UNDEFINED_TABLE,
+        SqlState::INVALID_SCHEMA_NAME,
+        SqlState::INSUFFICIENT_PRIVILEGE,
+    ];
     error.code().is_some_and(|code| absent.contains(code))
 }
 
 async fn versioned(client: &mut Client) -> Result<Vec<String>, MigrateError> {
-    let migrations: Result<Vec<Migration>, _> =
-        VERSIONED.iter().map(|(name, sql)| Migration::unapplied(name, sql)).collect();
+    let migrations: Result<Vec<Migration>, _> = VERSIONED
+        .iter()
+        .map(|(name, sql)| Migration::unapplied(name, sql))
+        .collect();
     let mut runner = Runner::new(&migrations.map_err(MigrateError::Versioned)?);
     runner.set_migration_table_name(HISTORY);
     let report = runner.run_async(client).await.map_err(refused)?;
-    Ok(report.applied_migrations().iter().map(ToString::to_string).collect())
+    Ok(report
+        .applied_migrations()
+        .iter()
+        .map(ToString::to_string)
+        .collect())
 }
 
 /// Tells a newer schema apart from files that were changed or lost.
 fn refused(error: refinery::Error) -> MigrateError {
-    match error.kind() {
-        Kind::MissingVersion(migration) if migration.version() > latest() => {
-            MigrateError::NewerSchema { version: migration.version(), known: latest() }
-        }
-        _ => MigrateError::Versioned(error),
+    if let Kind::MissingVersion(migration) = error.kind()
+        && migration.version() > latest()
+    {
+        return MigrateError::NewerSchema {
+            version: migration.version(),
+            known: latest(),
+        };
     }
+    MigrateError::Versioned(error)
 }
 
 async fn repeatable(client: &Client) -> Result<(), MigrateError> {
@@ -179,7 +288,13 @@ async fn repeatable(client: &Client) -> Result<(), MigrateError> {
     }
     script.push_str("commit;");
     let step = "functions and grants";
-    client.batch_execute(&script).await.map_err(|error| MigrateError::Repeatable { step, source: error.into() })
+    client
+        .batch_execute(&script)
+        .await
+        .map_err(|error| MigrateError::Repeatable {
+            step,
+            source: error.into(),
+        })
 }
 
 /// Names the whole of `migrations/`, so that a template database is made again when a file changes.
