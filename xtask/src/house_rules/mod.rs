@@ -62,7 +62,10 @@ impl File {
     pub fn is_test(&self) -> bool {
         let name = self.path.rsplit('/').next().unwrap_or_default();
         let is_named = name == "tests.rs" || name == "testing.rs" || name.ends_with("_tests.rs");
-        is_named || self.path.contains("/tests/") || self.path.contains("/testing/")
+        is_named
+            || ["/tests/", "/testing/", "/fuzz/"]
+                .iter()
+                .any(|folder| self.path.contains(folder))
     }
 
     /// Whether its name ends in `.kind`.
