@@ -156,6 +156,10 @@ export async function inbox(request, accept, figures) {
   return new Response(null, { status: accept(new Uint8Array(await request.arrayBuffer())) });
 }
 
+export async function sleep(ms) {
+  await new Promise((wake) => setTimeout(wake, ms));
+}
+
 export async function body_text(request) {
   return request.text();
 }

@@ -48,6 +48,7 @@ extern "C" {
         budget_ms: u32,
     ) -> JsValue;
     pub(crate) fn inbox(request: &Request, accept: &JsValue, figures: &JsValue) -> JsValue;
+    pub(crate) fn sleep(ms: u32) -> JsValue;
     pub(crate) fn body_text(request: &Request) -> JsValue;
     pub(crate) fn drive(resume: &JsValue, slot: u32, promise: &JsValue) -> JsValue;
 

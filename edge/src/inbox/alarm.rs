@@ -27,6 +27,7 @@ const SOONEST: Duration = Duration::from_secs(1);
 /// The alarm rang.
 pub(super) fn ring(shard: &Rc<Shard>) {
     shard.armed_for.set(None);
+    shard.flush();
     deliver::pump(shard);
     let now = clock::now();
     let at = next_ring(shard, now).unwrap_or_else(|broken| {

@@ -15,11 +15,13 @@ use super::state::{Occurrence, State, Verdict, next, verdict};
 use super::{IN_FLIGHT_MAX, Shard, backoff};
 use crate::origin::{self, Question};
 use crate::parcel::Parcel;
-use crate::port::Broken;
+use crate::port::{self, Broken};
 use crate::{clock, config, log, task};
 
 /// How long the origin has for one event.
 const BUDGET_MS: u32 = 2_000;
+/// How long a delivered key may wait to be written with others: well below `UNDERWAY`.
+const FLUSH_MS: u32 = 200;
 /// How many due heads one search of the table gives.
 const HEADS: u32 = 64;
 
@@ -70,6 +72,7 @@ fn next_due(shard: &Shard) -> Result<Option<(String, String)>, Broken> {
     if found.is_some() {
         return Ok(found);
     }
+    shard.flush();
     let heads = shard.store.heads(clock::now(), HEADS)?;
     let in_flight = shard.in_flight.borrow();
     let fresh = heads.into_iter().filter(|(_, order)| !in_flight.contains(order));
@@ -124,25 +127,41 @@ fn note_origin(shard: &Shard, status: Option<u16>) {
 }
 
 /// Writes down what an attempt came to. Each statement checks that the row is still pending.
-fn settle(shard: &Shard, key: &str, attempts: u32, verdict: Verdict) -> Result<(), Broken> {
+fn settle(shard: &Rc<Shard>, key: &str, attempts: u32, verdict: Verdict) -> Result<(), Broken> {
     let now = clock::now();
     let occurrence = Occurrence::Attempt(verdict);
-    let moved = match (next(Some(State::Pending), &occurrence), occurrence) {
+    match (next(Some(State::Pending), &occurrence), occurrence) {
         (Some(State::Parked), Occurrence::Attempt(Verdict::Parked(reason))) => {
-            shard.store.parked(key, &reason, now)?
+            if shard.store.parked(key, &reason, now)? {
+                shard.pending.set(shard.pending.get().saturating_sub(1));
+            }
         }
-        (Some(_), _) => shard.store.delivered(key, now)?,
+        (Some(_), _) => {
+            shard.pending.set(shard.pending.get().saturating_sub(1));
+            shard.delivered.borrow_mut().push(key.to_owned());
+            flush_soon(shard);
+        }
         (None, _) => {
             let attempts = attempts.saturating_add(1);
             let delay = u64::try_from(backoff::delay_ms(key, attempts)).unwrap_or(u64::MAX);
             let next_at = now.plus(Duration::from_millis(delay));
             shard.store.kept(key, attempts, next_at)?;
             shard.arm(next_at);
-            false
         }
-    };
-    if moved {
-        shard.pending.set(shard.pending.get().saturating_sub(1));
     }
     Ok(())
+}
+
+/// Flushes in a moment, unless the next notice does it before.
+fn flush_soon(shard: &Rc<Shard>) {
+    if shard.flush_set.replace(true) {
+        return;
+    }
+    let shard = Rc::clone(shard);
+    task::spawn(async move {
+        // A timer that fails is no reason not to flush.
+        let _fired = task::wait(port::sleep(FLUSH_MS)).await;
+        shard.flush_set.set(false);
+        shard.flush();
+    });
 }
