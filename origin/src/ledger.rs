@@ -128,7 +128,12 @@ impl Posting {
         check_amounts(entries)?;
         let sorted = sort(entries)?;
         check_balance(entries)?;
-        Ok(Self { owner, operation_key, kind, entries: sorted })
+        Ok(Self {
+            owner,
+            operation_key,
+            kind,
+            entries: sorted,
+        })
     }
 
     /// A charge that arrived: the provider owes us, and we have sold.
@@ -152,7 +157,14 @@ impl Posting {
         money: Money,
     ) -> Result<Self, PostingError> {
         let key = format!("refund:{provider}:{merchant}:{charge}");
-        Self::sale(user, provider, key, "refund", negated(money.amount_minor), money.currency)
+        Self::sale(
+            user,
+            provider,
+            key,
+            "refund",
+            negated(money.amount_minor),
+            money.currency,
+        )
     }
 
     fn sale(
@@ -165,7 +177,10 @@ impl Posting {
     ) -> Result<Self, PostingError> {
         let clearing = format!("provider_clearing:{provider}");
         let unit = Unit::from(currency);
-        let entries = [(clearing.as_str(), unit, amount), ("sales", unit, negated(amount))];
+        let entries = [
+            (clearing.as_str(), unit, amount),
+            ("sales", unit, negated(amount)),
+        ];
         Self::new(Owner::user(user), operation_key, kind, &entries)
     }
 
@@ -189,14 +204,20 @@ impl Posting {
 
     /// The entries (account kind, unit, amount), ascending by account.
     pub fn entries(&self) -> impl Iterator<Item = (&str, &'static str, Minor)> {
-        self.entries.iter().map(|((account, unit), amount)| (account.as_str(), *unit, *amount))
+        self.entries
+            .iter()
+            .map(|((account, unit), amount)| (account.as_str(), *unit, *amount))
     }
 
     /// The entries as the three array parameters of `ledger_post`.
     pub(crate) fn columns(&self) -> (Vec<&str>, Vec<&'static str>, Vec<i64>) {
         let accounts = self.entries().map(|(account, _, _)| account).collect();
         let units = self.entries().map(|(_, unit, _)| unit).collect();
-        (accounts, units, self.entries().map(|(_, _, amount)| amount.get()).collect())
+        (
+            accounts,
+            units,
+            self.entries().map(|(_, _, amount)| amount.get()).collect(),
+        )
     }
 
     /// SHA-256 over owner, kind and entries, one a line. No part can hold a line break or a tab: the columns' checks
@@ -221,9 +242,10 @@ fn negated(amount: Minor) -> Minor {
 fn check_amounts(entries: &[(&str, Unit, Minor)]) -> Result<(), PostingError> {
     let out_of_range = |amount: Minor| amount == Minor::ZERO || amount.get().unsigned_abs() > AMOUNT_MAX;
     match entries.iter().find(|(_, _, amount)| out_of_range(*amount)) {
-        Some((account, _, amount)) => {
-            Err(PostingError::AmountOutOfRange { account: (*account).to_owned(), amount: *amount })
-        }
+        Some((account, _, amount)) => Err(PostingError::AmountOutOfRange {
+            account: (*account).to_owned(),
+            amount: *amount,
+        }),
         None => Ok(()),
     }
 }
@@ -231,8 +253,13 @@ fn check_amounts(entries: &[(&str, Unit, Minor)]) -> Result<(), PostingError> {
 fn sort(entries: &[(&str, Unit, Minor)]) -> Result<BTreeMap<(String, &'static str), Minor>, PostingError> {
     let mut sorted = BTreeMap::new();
     for (account, unit, amount) in entries {
-        if sorted.insert(((*account).to_owned(), unit.code()), *amount).is_some() {
-            return Err(PostingError::AccountTwice { account: (*account).to_owned() });
+        if sorted
+            .insert(((*account).to_owned(), unit.code()), *amount)
+            .is_some()
+        {
+            return Err(PostingError::AccountTwice {
+                account: (*account).to_owned(),
+            });
         }
     }
     Ok(sorted)

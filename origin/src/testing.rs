@@ -7,7 +7,11 @@
 //! processes share it; a new one removes the templates of other versions.
 //! Invariant: a clone is dropped with its `TestDatabase`, also when the test panics.
 //! Failure: panics with what to do; tests that need a database and have none must not look green.
-#![expect(clippy::expect_used, clippy::panic, reason = "test support: a broken set-up ends the test")]
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    reason = "test support: a broken set-up ends the test"
+)]
 
 use std::time::Duration;
 
@@ -35,9 +39,14 @@ pub struct TestDatabase {
 
 impl TestDatabase {
     /// Clones the template.
+    ///
+    /// # Panics
+    /// Without a server to test on.
     pub async fn create() -> Self {
         let (server_url, name) = (server_url(), random_name("tollgate_test_"));
-        let server = connect(&server_url).await.expect("connect to TOLLGATE_TEST_DATABASE_URL");
+        let server = connect(&server_url)
+            .await
+            .expect("connect to TOLLGATE_TEST_DATABASE_URL");
         for _ in 0..CLONE_ATTEMPTS_MAX {
             let template = template(&server, &server_url).await;
             let clone = format!("create database {name} template {template}");
@@ -47,14 +56,24 @@ impl TestDatabase {
                 Err(error) => panic!("clone {template}: {error:?}"),
             }
         }
-        panic!("the template database was removed {CLONE_ATTEMPTS_MAX} times; do several versions test on one server?")
+        panic!(
+            "the template database was removed {CLONE_ATTEMPTS_MAX} times; do several versions test on one server?"
+        )
     }
 
     /// An empty database, for tests of migrating.
+    ///
+    /// # Panics
+    /// Without a server to test on.
     pub async fn create_empty() -> Self {
         let (server_url, name) = (server_url(), random_name("tollgate_test_"));
-        let server = connect(&server_url).await.expect("connect to TOLLGATE_TEST_DATABASE_URL");
-        server.batch_execute(&format!("create database {name}")).await.expect("create an empty database");
+        let server = connect(&server_url)
+            .await
+            .expect("connect to TOLLGATE_TEST_DATABASE_URL");
+        server
+            .batch_execute(&format!("create database {name}"))
+            .await
+            .expect("create an empty database");
         Self { server_url, name }
     }
 
@@ -71,14 +90,24 @@ impl TestDatabase {
     }
 
     /// The same with another number of connections.
+    ///
+    /// # Panics
+    /// Where the URL cannot be read.
     #[must_use]
     pub fn database_of(&self, connections_max: usize) -> Database {
-        let wait = Duration::from_secs(60);
-        let settings = PoolSettings { connections_max, wait, ..PoolSettings::new(Secret::new(self.url())) };
+        let wait = Duration::from_mins(1);
+        let settings = PoolSettings {
+            connections_max,
+            wait,
+            ..PoolSettings::new(Secret::new(self.url()))
+        };
         Database::new(&settings).expect("a pool of the test database")
     }
 
     /// A connection as the owner of the server, for looking at and forcing what the service may not.
+    ///
+    /// # Panics
+    /// Without a server to test on.
     pub async fn admin(&self) -> Client {
         connect(&self.url()).await.expect("connect to the test database")
     }
@@ -97,7 +126,10 @@ impl Drop for TestDatabase {
 }
 
 fn run_alone(server_url: &str, sql: &str) {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime to clean up on");
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime to clean up on");
     runtime.block_on(async {
         let server = connect(server_url).await.expect("connect to clean up");
         server.batch_execute(sql).await.expect("drop a test database");
@@ -106,22 +138,38 @@ fn run_alone(server_url: &str, sql: &str) {
 
 /// Makes the template unless it is there. It gets its name last, so a half-made one is never cloned.
 async fn template(server: &Client, server_url: &str) -> String {
-    let name = format!("{TEMPLATE_PREFIX}{}", hex::encode(migrate::files_hash().split_at(8).0));
-    server.execute("select pg_advisory_lock($1)", &[&TEMPLATE_LOCK]).await.expect("lock the template");
+    let name = format!(
+        "{TEMPLATE_PREFIX}{}",
+        hex::encode(migrate::files_hash().split_at(8).0)
+    );
+    server
+        .execute("select pg_advisory_lock($1)", &[&TEMPLATE_LOCK])
+        .await
+        .expect("lock the template");
     if !exists(server, &name).await {
         remove_other_templates(server).await;
         let draft = random_name("tollgate_draft_");
-        server.batch_execute(&format!("create database {draft}")).await.expect("create the template");
-        migrate::migrate(&url_of(server_url, &draft)).await.expect("migrate the template");
+        server
+            .batch_execute(&format!("create database {draft}"))
+            .await
+            .expect("create the template");
+        migrate::migrate(&url_of(server_url, &draft))
+            .await
+            .expect("migrate the template");
         let rename = format!("alter database {draft} rename to {name}");
         until_unused(server, &rename).await;
     }
-    server.execute("select pg_advisory_unlock($1)", &[&TEMPLATE_LOCK]).await.expect("unlock the template");
+    server
+        .execute("select pg_advisory_unlock($1)", &[&TEMPLATE_LOCK])
+        .await
+        .expect("unlock the template");
     name
 }
 
 async fn exists(server: &Client, name: &str) -> bool {
-    let found = server.query_opt("select 1 from pg_database where datname = $1", &[&name]).await;
+    let found = server
+        .query_opt("select 1 from pg_database where datname = $1", &[&name])
+        .await;
     found.expect("look for the template").is_some()
 }
 
@@ -131,7 +179,10 @@ async fn until_unused(server: &Client, sql: &str) {
     for _ in 0..500 {
         match &result {
             Err(error) if error.code() == Some(&SqlState::OBJECT_IN_USE) => {
-                server.batch_execute("select pg_sleep(0.01)").await.expect("wait for the migrator's session to end");
+                server
+                    .batch_execute("select pg_sleep(0.01)")
+                    .await
+                    .expect("wait for the migrator's session to end");
                 result = server.batch_execute(sql).await;
             }
             Ok(()) | Err(_) => break,
@@ -143,16 +194,26 @@ async fn until_unused(server: &Client, sql: &str) {
 async fn remove_other_templates(server: &Client) {
     let pattern = format!("{TEMPLATE_PREFIX}%");
     let query = "select datname from pg_database where datname like $1";
-    for row in server.query(query, &[&pattern]).await.expect("look for old templates") {
+    for row in server
+        .query(query, &[&pattern])
+        .await
+        .expect("look for old templates")
+    {
         let name: String = row.get(0);
         // Another process may be cloning it; then it stays for the next to remove.
-        if let Err(error) = server.batch_execute(&format!("drop database if exists {name}")).await {
-            tracing::debug!(database.name = %name, error = &error as &dyn std::error::Error, "an old template stays");
+        if let Err(error) = server
+            .batch_execute(&format!("drop database if exists {name}"))
+            .await
+        {
+            tracing::debug!(database.name = %name, error = %error, "an old template stays");
         }
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "the one setting of tests, not of the service")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the one setting of tests, not of the service"
+)]
 fn server_url() -> String {
     std::env::var("TOLLGATE_TEST_DATABASE_URL")
         .expect("this test needs a Postgres: run `cargo xtask test`, or set TOLLGATE_TEST_DATABASE_URL to a superuser's URL")
@@ -192,6 +253,9 @@ mod tests {
     fn only_the_database_of_a_url_changes() {
         assert_eq!(url_of("postgres://u:p@h:5/postgres", "x"), "postgres://u:p@h:5/x");
         assert_eq!(url_of("postgres://u:p@h:5", "x"), "postgres://u:p@h:5/x");
-        assert_eq!(url_of("postgres:///postgres?host=/run/pg&user=u", "x"), "postgres:///x?host=/run/pg&user=u");
+        assert_eq!(
+            url_of("postgres:///postgres?host=/run/pg&user=u", "x"),
+            "postgres:///x?host=/run/pg&user=u"
+        );
     }
 }

@@ -19,7 +19,10 @@ pub async fn connect(database_url: &str) -> Result<Client, DbError> {
     let (client, connection) = config(database_url)?.connect(NoTls).await?;
     tokio::spawn(async move {
         if let Err(error) = connection.await {
-            tracing::warn!(error = &error as &dyn std::error::Error, "a database connection broke");
+            tracing::warn!(
+                error = %error,
+                "a database connection broke"
+            );
         }
     });
     Ok(client)

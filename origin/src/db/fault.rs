@@ -11,7 +11,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 /// Fails as a disc would.
-pub(super) const FAILING: &str = "do $$ begin raise exception using errcode = '58030', message = 'fault of a test'; end $$";
+pub(super) const FAILING: &str =
+    "do $$ begin raise exception using errcode = '58030', message = 'fault of a test'; end $$";
 
 /// Which step fails, and how far we are.
 #[derive(Debug)]
@@ -24,7 +25,10 @@ impl Fault {
     /// Strikes at step `at`, counted from 0.
     #[must_use]
     pub fn at(at: u32) -> Arc<Self> {
-        Arc::new(Self { at, seen: AtomicU32::new(0) })
+        Arc::new(Self {
+            at,
+            seen: AtomicU32::new(0),
+        })
     }
 
     /// True once it has struck; a test goes on to the next step until one does not.

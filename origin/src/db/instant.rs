@@ -23,7 +23,9 @@ impl ToSql for Instant {
     fn to_sql(&self, ty: &Type, out: &mut BytesMut) -> Result<IsNull, Box<dyn Error + Sync + Send>> {
         let unix_us = self.0.unix_ms().checked_mul(1000);
         let postgres_us = unix_us.and_then(|us| us.checked_sub(POSTGRES_EPOCH_UNIX_US));
-        postgres_us.ok_or("instant out of range")?.to_sql(&sent_as(ty), out)
+        postgres_us
+            .ok_or("instant out of range")?
+            .to_sql(&sent_as(ty), out)
     }
 
     accepts!(TIMESTAMPTZ);
@@ -36,7 +38,9 @@ impl<'a> FromSql<'a> for Instant {
         if postgres_us == i64::MAX || postgres_us == i64::MIN {
             return Err("infinity is no instant".into());
         }
-        let unix_us = postgres_us.checked_add(POSTGRES_EPOCH_UNIX_US).ok_or("instant out of range")?;
+        let unix_us = postgres_us
+            .checked_add(POSTGRES_EPOCH_UNIX_US)
+            .ok_or("instant out of range")?;
         Ok(Self(Timestamp::from_unix_ms(unix_us.div_euclid(1000))))
     }
 
@@ -64,12 +68,22 @@ mod tests {
             instant.to_sql(&Type::TIMESTAMPTZ, &mut bytes).unwrap();
             assert_eq!(Instant::from_sql(&Type::TIMESTAMPTZ, &bytes).unwrap(), instant);
         }
-        assert_eq!(Instant::from_sql(&Type::TIMESTAMPTZ, &[0; 8]).unwrap().0.unix_ms(), 946_684_800_000);
+        assert_eq!(
+            Instant::from_sql(&Type::TIMESTAMPTZ, &[0; 8])
+                .unwrap()
+                .0
+                .unix_ms(),
+            946_684_800_000
+        );
     }
 
     #[test]
     fn infinity_is_an_error() {
         assert!(Instant::from_sql(&Type::TIMESTAMPTZ, &i64::MAX.to_be_bytes()).is_err());
-        assert!(Instant(Timestamp::from_unix_ms(i64::MAX)).to_sql(&Type::TIMESTAMPTZ, &mut BytesMut::new()).is_err());
+        assert!(
+            Instant(Timestamp::from_unix_ms(i64::MAX))
+                .to_sql(&Type::TIMESTAMPTZ, &mut BytesMut::new())
+                .is_err()
+        );
     }
 }

@@ -188,8 +188,12 @@ order by t.recorded_at, t.id, e.account_kind collate \"C\", e.unit collate \"C\"
 
 /// The entries of the given operations, oldest transaction first.
 pub async fn entries_of(tx: &Tx, operation_keys: &[String]) -> Result<Vec<EntryRow>, DbError> {
-    let rows = tx.query(ENTRIES_OF, &[/* operation_keys */ &operation_keys]).await?;
-    rows.iter().map(|row| read_entry(row).map_err(DbError::from)).collect()
+    let rows = tx
+        .query(ENTRIES_OF, &[/* operation_keys */ &operation_keys])
+        .await?;
+    rows.iter()
+        .map(|row| read_entry(row).map_err(DbError::from))
+        .collect()
 }
 
 const FAULTS: &str = "\
@@ -199,7 +203,9 @@ select fault, owner, subject, detail from tollgate.ledger_faults()";
 /// Everything in the ledger that contradicts its invariants, a line a fault; reads every entry.
 pub async fn faults(tx: &Tx) -> Result<Vec<String>, DbError> {
     let rows = tx.query(FAULTS, &[]).await?;
-    rows.iter().map(|row| read_fault(row).map_err(DbError::from)).collect()
+    rows.iter()
+        .map(|row| read_fault(row).map_err(DbError::from))
+        .collect()
 }
 
 fn refused(error: DbError) -> LedgerError {
@@ -222,7 +228,12 @@ fn read_posted(row: &Row) -> Result<Posted, tokio_postgres::Error> {
         transaction_id: row.try_get("transaction_id")?,
         recorded_at: row.try_get::<_, Instant>("recorded_at")?.0,
         replayed: row.try_get("replayed")?,
-        accounts: accounts.map(|(balance, version)| AccountAfter { balance: Minor::new(balance), version }).collect(),
+        accounts: accounts
+            .map(|(balance, version)| AccountAfter {
+                balance: Minor::new(balance),
+                version,
+            })
+            .collect(),
     })
 }
 
@@ -244,7 +255,10 @@ fn read_entry(row: &Row) -> Result<EntryRow, tokio_postgres::Error> {
 }
 
 fn read_fault(row: &Row) -> Result<String, tokio_postgres::Error> {
-    let part = |index: usize| row.try_get::<_, Option<String>>(index).map(Option::unwrap_or_default);
+    let part = |index: usize| {
+        row.try_get::<_, Option<String>>(index)
+            .map(Option::unwrap_or_default)
+    };
     Ok(format!("{} {} {}: {}", part(0)?, part(1)?, part(2)?, part(3)?))
 }
 

@@ -33,7 +33,12 @@ impl PoolSettings {
     #[must_use]
     pub const fn new(url: Secret) -> Self {
         let (wait, statement_timeout) = (Duration::from_secs(5), Duration::from_secs(10));
-        Self { url, connections_max: 8, wait, statement_timeout }
+        Self {
+            url,
+            connections_max: 8,
+            wait,
+            statement_timeout,
+        }
     }
 }
 
@@ -51,7 +56,9 @@ impl Database {
         let mut config = connect::config(settings.url.expose())?;
         config.options(start_options(config.get_options(), settings.statement_timeout));
         config.application_name("tollgate").connect_timeout(settings.wait);
-        let recycling = ManagerConfig { recycling_method: RecyclingMethod::Fast };
+        let recycling = ManagerConfig {
+            recycling_method: RecyclingMethod::Fast,
+        };
         let builder = Pool::builder(Manager::from_config(config, NoTls, recycling))
             .max_size(settings.connections_max)
             .runtime(Runtime::Tokio1)
@@ -83,13 +90,19 @@ impl Database {
     #[cfg(any(test, feature = "testing"))]
     #[must_use]
     pub fn failing(&self, fault: std::sync::Arc<super::fault::Fault>) -> Self {
-        Self { pool: self.pool.clone(), fault: Some(fault) }
+        Self {
+            pool: self.pool.clone(),
+            fault: Some(fault),
+        }
     }
 }
 
 impl std::fmt::Debug for Database {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("Database").field("pool", &self.pool.status()).finish()
+        formatter
+            .debug_struct("Database")
+            .field("pool", &self.pool.status())
+            .finish_non_exhaustive()
     }
 }
 

@@ -66,7 +66,11 @@ impl Database {
             if attempt >= ATTEMPTS_MAX || !error.is_conflict() {
                 return Err(error);
             }
-            tracing::info!(tx.name = name, tx.attempt = attempt, "transaction {name} met a conflict, trying again");
+            tracing::info!(
+                tx.name = name,
+                tx.attempt = attempt,
+                "transaction {name} met a conflict, trying again"
+            );
             tokio::time::sleep(delay(attempt)).await;
             attempt = attempt.saturating_add(1);
         }
@@ -100,7 +104,8 @@ impl Database {
         }));
         tx.step().await?;
         // One round trip for both. The name is ours and of a-z and _, so it needs no quoting.
-        let begin = format!("begin isolation level read committed; set local application_name = 'tollgate {name}'");
+        let begin =
+            format!("begin isolation level read committed; set local application_name = 'tollgate {name}'");
         tx.connection()?.batch_execute(&begin).await?;
         Ok(tx)
     }
@@ -159,7 +164,10 @@ impl Tx {
             Err(error) => error,
         };
         let undo = "rollback to savepoint inner_step; release savepoint inner_step";
-        self.connection()?.batch_execute(undo).await.map_err(DbError::from)?;
+        self.connection()?
+            .batch_execute(undo)
+            .await
+            .map_err(DbError::from)?;
         Err(error)
     }
 
@@ -196,7 +204,9 @@ impl Tx {
     #[cfg(any(test, feature = "testing"))]
     async fn step(&self) -> Result<(), DbError> {
         match &self.0.fault {
-            Some(fault) if fault.strikes() => Ok(self.connection()?.batch_execute(super::fault::FAILING).await?),
+            Some(fault) if fault.strikes() => {
+                Ok(self.connection()?.batch_execute(super::fault::FAILING).await?)
+            }
             Some(_) | None => Ok(()),
         }
     }
@@ -223,7 +233,7 @@ fn delay(attempt: u32) -> Duration {
     let cap_ms = DELAY_MS.saturating_mul(2_u64.saturating_pow(attempt.saturating_sub(1)));
     // Without randomness the delay is the cap: later, but not wrong.
     let share = entropy::random::<1>().map_or(u64::from(u8::MAX), |[byte]| u64::from(byte));
-    Duration::from_millis(cap_ms.saturating_mul(share) / u64::from(u8::MAX))
+    Duration::from_millis(cap_ms.saturating_mul(share).div_euclid(u64::from(u8::MAX)))
 }
 
 #[cfg(test)]

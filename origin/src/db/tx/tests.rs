@@ -9,10 +9,13 @@ use super::{ATTEMPTS_MAX, Database, DbError, Tx};
 use crate::db::fault::Fault;
 use crate::testing::TestDatabase;
 
-const ADD_USER: &str = "insert into tollgate.users (id, created_at, updated_at) values ($1, 'epoch', 'epoch')";
+const ADD_USER: &str =
+    "insert into tollgate.users (id, created_at, updated_at) values ($1, 'epoch', 'epoch')";
 
 async fn users(db: &Database) -> i64 {
-    let row = db.run_tx("count", |tx| async move { tx.query_one("select count(*) from tollgate.users", &[]).await });
+    let row = db.run_tx("count", |tx| async move {
+        tx.query_one("select count(*) from tollgate.users", &[]).await
+    });
     row.await.unwrap().get(0)
 }
 
@@ -28,7 +31,8 @@ async fn a_transaction_has_its_name_and_the_applications_role() {
     let db = test.database();
     let run = tokio::spawn(async move {
         let look = "select current_setting('application_name'), current_user::text";
-        db.run_tx("look_around", |tx| async move { tx.query_one(look, &[]).await }).await
+        db.run_tx("look_around", |tx| async move { tx.query_one(look, &[]).await })
+            .await
     });
     let row = run.await.unwrap().unwrap();
     assert_eq!((row.get(0), row.get(1)), ("tollgate look_around", "tollgate_app"));
@@ -38,7 +42,13 @@ async fn a_transaction_has_its_name_and_the_applications_role() {
 async fn conflicts_are_tried_again_up_to_the_cap_and_other_errors_are_not() {
     let test = TestDatabase::create().await;
     let db = test.database();
-    let cases = [("40001", ATTEMPTS_MAX), ("40P01", ATTEMPTS_MAX), ("23505", 1), ("LG008", 1), ("57014", 1)];
+    let cases = [
+        ("40001", ATTEMPTS_MAX),
+        ("40P01", ATTEMPTS_MAX),
+        ("23505", 1),
+        ("LG008", 1),
+        ("57014", 1),
+    ];
     for (code, attempts_expected) in cases {
         let attempts = AtomicU32::new(0);
         let refused = |tx: Tx| {
@@ -63,7 +73,14 @@ async fn a_conflict_that_passes_is_invisible() {
         Ok::<u64, DbError>(written)
     };
     let written = test.database().run_tx("twice", twice).await.unwrap();
-    assert_eq!((written, attempts.load(Ordering::SeqCst), users(&test.database()).await), (1, 2, 1));
+    assert_eq!(
+        (
+            written,
+            attempts.load(Ordering::SeqCst),
+            users(&test.database()).await
+        ),
+        (1, 2, 1)
+    );
 }
 
 #[tokio::test]
@@ -75,7 +92,10 @@ async fn a_closure_that_swallows_an_error_does_not_commit() {
         Ok::<(), DbError>(())
     };
     let result = test.database().run_tx("swallow", swallow).await;
-    assert_eq!(result.unwrap_err().sqlstate(), Some(&SqlState::IN_FAILED_SQL_TRANSACTION));
+    assert_eq!(
+        result.unwrap_err().sqlstate(),
+        Some(&SqlState::IN_FAILED_SQL_TRANSACTION)
+    );
     assert_eq!(users(&test.database()).await, 0);
 }
 
@@ -101,8 +121,14 @@ async fn a_savepoint_undoes_only_what_is_inside() {
 async fn a_handle_that_outlives_its_transaction_is_of_no_use() {
     let test = TestDatabase::create().await;
     let db = test.database();
-    let kept = db.run_tx("keep", |tx| async move { Ok::<Tx, DbError>(tx) }).await.unwrap();
-    assert!(matches!(kept.execute(ADD_USER, &[&"u1"]).await, Err(DbError::Ended)));
+    let kept = db
+        .run_tx("keep", |tx| async move { Ok::<Tx, DbError>(tx) })
+        .await
+        .unwrap();
+    assert!(matches!(
+        kept.execute(ADD_USER, &[&"u1"]).await,
+        Err(DbError::Ended)
+    ));
 }
 
 #[tokio::test]
@@ -137,10 +163,15 @@ async fn a_fault_strikes_once_at_every_step_and_leaves_all_or_nothing() {
         let fault = Fault::at(at);
         let add = |tx: Tx| async move {
             tx.execute(ADD_USER, &[&format!("u{at}")]).await?;
-            tx.savepoint(tx.execute("update tollgate.users set auto_renew = true", &[])).await
+            tx.savepoint(tx.execute("update tollgate.users set auto_renew = true", &[]))
+                .await
         };
         let before = users(&test.database()).await;
-        let result = test.database().failing(Arc::clone(&fault)).run_tx("add", add).await;
+        let result = test
+            .database()
+            .failing(Arc::clone(&fault))
+            .run_tx("add", add)
+            .await;
         let added = users(&test.database()).await - before;
         outcomes.push((result.is_ok(), added));
         if !fault.struck() {
@@ -148,6 +179,15 @@ async fn a_fault_strikes_once_at_every_step_and_leaves_all_or_nothing() {
         }
     }
     // begin, insert, savepoint, update, release, commit: nothing; answer lost after the commit: done; no fault: done.
-    let expected = [(false, 0), (false, 0), (false, 0), (false, 0), (false, 0), (false, 0), (false, 1), (true, 1)];
+    let expected = [
+        (false, 0),
+        (false, 0),
+        (false, 0),
+        (false, 0),
+        (false, 0),
+        (false, 0),
+        (false, 1),
+        (true, 1),
+    ];
     assert_eq!(outcomes, expected);
 }
