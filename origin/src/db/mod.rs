@@ -16,12 +16,15 @@ pub(crate) mod inbox;
 pub mod instant;
 pub mod ledger;
 pub(crate) mod listen;
+#[cfg(test)]
+pub(crate) mod look;
 pub mod migrate;
 pub(crate) mod outbox;
 pub(crate) mod payments;
 pub(crate) mod plans;
 pub mod pool;
 pub mod sqlstate;
+pub mod tokens;
 pub mod tx;
 pub(crate) mod users;
 

@@ -13,3 +13,4 @@ pub(crate) mod expiry;
 pub(crate) mod order_number;
 pub(crate) mod plan;
 pub(crate) mod standing;
+pub(crate) mod tokens;
