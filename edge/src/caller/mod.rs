@@ -32,6 +32,8 @@ use crate::{clock, config, log, task};
 
 pub(crate) use self::decision::Fingerprint;
 
+/// Keys used this long ago are forgotten.
+const KEPT_MS: i64 = 24 * 60 * 60 * 1000;
 /// How long the origin has for a checkout. It calls no provider, so this is generous.
 const BUDGET_MS: u32 = 10_000;
 
@@ -110,8 +112,6 @@ impl Caller {
         }
     }
 }
-
-const KEPT_MS: i64 = 24 * 60 * 60 * 1000;
 
 async fn answer_to(user: &User, store: &Store, asked: &Asked) -> Answer {
     match admit(user, store, asked) {

@@ -21,7 +21,7 @@ use crate::{clock, config, log, task};
 /// How long the origin has for one event.
 const BUDGET_MS: u32 = 2_000;
 /// How long a delivered key may wait to be written with others: well below `UNDERWAY`.
-const FLUSH_MS: u32 = 200;
+const FLUSH_MS: u32 = 1_000;
 /// How many due heads one search of the table gives.
 const HEADS: u32 = 64;
 

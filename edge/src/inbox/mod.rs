@@ -194,6 +194,9 @@ impl Shard {
     /// Writes down what was delivered. Called before anything asks the table, and with every write.
     fn flush(&self) {
         let keys = self.delivered.take();
+        if keys.is_empty() {
+            return;
+        }
         let now = clock::now();
         for key in keys {
             if let Err(broken) = self.store.delivered(&key, now) {
