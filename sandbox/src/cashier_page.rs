@@ -60,7 +60,7 @@ fn headline(status: Status) -> String {
 fn next_step(trade: &Trade) -> String {
     match trade.status {
         Status::Open | Status::Failed => choices(trade),
-        Status::Closed => format!(r#"<section class="card">{}</section>"#, reopen(trade)),
+        Status::Closed => reopen(trade),
         Status::CodeIssued => issued_code(trade),
         Status::Paid => String::new(),
     }
@@ -189,35 +189,27 @@ fn button(
     )
 }
 
+/// The address of the page still works, so a customer may come back and pay.
 fn reopen(trade: &Trade) -> String {
-    let address = format!("/{}/cashier/{}", trade.provider.as_str(), escape(&trade.trade_no));
-    let pay = trade.methods.iter().find(|method| !method.issues_code());
-    let again = pay.map(|method| {
-        button(
+    let instant = trade.methods.iter().find(|method| !method.issues_code());
+    let again = match (instant, trade.methods.first()) {
+        (Some(method), _) => button(
             trade,
             "pay",
             Some(*method),
             "main",
             ("還是要付款", "Pay after all"),
-        )
-    });
-    let code = trade.methods.iter().find(|method| method.issues_code());
-    let again = again.or_else(|| {
-        code.map(|method| {
-            button(
-                trade,
-                "issue-code",
-                Some(*method),
-                "main",
-                ("取得繳費代碼", "Issue a code"),
-            )
-        })
-    });
-    let reload = both("重新整理", "Reload");
-    format!(
-        r#"<div class="row">{}<a class="button" href="{address}">{reload}</a></div>"#,
-        again.unwrap_or_default()
-    )
+        ),
+        (None, Some(method)) => button(
+            trade,
+            "issue-code",
+            Some(*method),
+            "main",
+            ("取得繳費代碼", "Issue a code"),
+        ),
+        (None, None) => String::new(),
+    };
+    format!(r#"<div class="row">{again}</div>"#)
 }
 
 fn issued_code(trade: &Trade) -> String {

@@ -103,7 +103,10 @@ mod tests {
         ] {
             assert_eq!(parse(body), Err(expected));
         }
-        let many: String = (0..200).map(|index| format!("k{index}=1&")).collect();
+        let many = (0..200)
+            .map(|index| format!("k{index}=1"))
+            .collect::<Vec<_>>()
+            .join("&");
         assert_eq!(parse(many.as_bytes()), Err(FormError::TooMany));
     }
 }

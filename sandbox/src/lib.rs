@@ -66,6 +66,7 @@ mod trade;
 mod world;
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
@@ -96,6 +97,9 @@ pub enum StartError {
     #[error("the PAYUNi merchant {0} needs a HashKey of 32 bytes and a HashIV of 16")]
     PayuniKey(String),
 }
+
+/// How long running answers may take to end.
+const STOP_LIMIT: Duration = Duration::from_secs(5);
 
 /// A running sandbox. Dropping it stops it.
 #[derive(Debug)]
@@ -170,8 +174,8 @@ impl Sandbox {
     pub async fn stop(mut self) {
         self.repeating.abort();
         drop(self.stop.take());
-        // Nothing is left to do about an error of a listener that is going away.
-        drop((&mut self.serving).await);
+        // Nothing is left to do about a listener that is going away, nor about a client that does not let go.
+        drop(tokio::time::timeout(STOP_LIMIT, &mut self.serving).await);
     }
 }
 

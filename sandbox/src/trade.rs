@@ -8,6 +8,9 @@
 //! Not here: field names and codes of a provider (`ecpay`, `payuni`, `mock`), sending (`delivery`).
 //! Failure: a [`Refused`] that the cashier shows and the control API answers as 409.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 
 use tollgate_shared::money::Minor;

@@ -25,6 +25,7 @@ use axum::response::Html;
 use fantoccini::wd::Capabilities;
 use fantoccini::{Client, ClientBuilder, Locator};
 use hyper_util::client::legacy::connect::HttpConnector;
+use rustix::process::{Pid, Signal, kill_process_group};
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::net::TcpListener;
@@ -33,7 +34,7 @@ use tokio::sync::mpsc;
 use tollgate_sandbox::{Config, ECPAY_HASH_IV, ECPAY_HASH_KEY, Sandbox};
 use tollgate_shared::provider::ecpay::mac::{Algorithm, check_mac_value};
 
-const DEADLINE: Duration = Duration::from_secs(30);
+const DEADLINE: Duration = Duration::from_mins(1);
 
 /// The shop: any GET is its front page, any POST a notice.
 struct Shop {
@@ -58,7 +59,7 @@ impl Shop {
         Self { base_url, notices }
     }
 
-    /// The next notice: its path and its RtnCode.
+    /// The next notice: its path and its `RtnCode`.
     async fn notice(&mut self) -> (String, String) {
         let (path, body) = tokio::time::timeout(DEADLINE, self.notices.recv())
             .await
@@ -72,8 +73,23 @@ impl Shop {
 /// A browser with a profile of its own, gone when dropped.
 struct Browser {
     client: Client,
-    _driver: Child,
+    driver: Child,
     _profile: TempDir,
+}
+
+/// chromedriver and chromium share a process group, which ends with the test, also with one that fails: a killed
+/// driver alone would leave its browser behind.
+impl Drop for Browser {
+    fn drop(&mut self) {
+        let group = self
+            .driver
+            .id()
+            .and_then(|id| Pid::from_raw(i32::try_from(id).unwrap()));
+        if let Some(group) = group {
+            // A group that is gone already is what is wanted.
+            kill_process_group(group, Signal::KILL).unwrap_or_default();
+        }
+    }
 }
 
 fn program(setting: &str, name: &str) -> String {
@@ -86,7 +102,7 @@ impl Browser {
             .args(["--port=0", "--allowed-ips=127.0.0.1"])
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
-            .kill_on_drop(true)
+            .process_group(0)
             .spawn()
             .unwrap_or_else(|error| panic!("chromedriver: {error}; `cargo xtask test` installs it"));
         let address = format!("http://127.0.0.1:{}", port(&mut driver).await);
@@ -100,7 +116,7 @@ impl Browser {
         client.set_window_size(900, 1100).await.unwrap();
         Self {
             client,
-            _driver: driver,
+            driver,
             _profile: profile,
         }
     }
@@ -158,7 +174,7 @@ impl Browser {
     }
 
     async fn close(self) {
-        self.client.close().await.unwrap();
+        self.client.clone().close().await.unwrap();
     }
 }
 
@@ -297,10 +313,11 @@ async fn a_refused_form_shows_the_code() {
     let script =
         "const form = document.createElement('form'); form.method = 'POST'; form.action = arguments[0];
         form.innerHTML = arguments[1]; document.body.append(form); form.submit();";
-    let inputs: String = fields
+    let inputs = fields
         .iter()
         .map(|(name, value)| format!("<input name='{name}' value='{value}'>"))
-        .collect();
+        .collect::<Vec<_>>()
+        .concat();
     browser
         .client
         .execute(script, vec![checkout.into(), inputs.into()])

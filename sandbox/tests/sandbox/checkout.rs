@@ -1,12 +1,18 @@
-//! AioCheckOut V5: every refusal of the fake ECPay, as a table, and what the pages hold.
+//! `AioCheckOut` V5: every refusal of the fake ECPay, as a table, and what the pages hold.
 
 use reqwest::StatusCode;
 use tollgate_sandbox::Config;
 
 use crate::stage::{Stage, encode, fields, patient, signed, with, without};
 
-/// A change to a good periodic order, and the code that must come back.
-const REFUSED: &[(&str, &[(&str, &str)], &str)] = &[
+/// A name, a change to a good periodic order, and the code that must come back.
+type Case = (
+    &'static str,
+    &'static [(&'static str, &'static str)],
+    &'static str,
+);
+
+const REFUSED: &[Case] = &[
     ("unknown parameter", &[("Colour", "red")], "10100050"),
     (
         "unknown parameter in another case",

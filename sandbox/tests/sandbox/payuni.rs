@@ -9,6 +9,9 @@ use crate::stage::{Answered, Fields, Stage, encode, fields, patient, sealed, uns
 const UPP: &str = "/payuni/api/upp";
 const PERIOD: &str = "/payuni/api/period/Page";
 
+/// A page, a change to a good order of it, and the code that must come back.
+type Case<'a> = (&'a str, &'a [(&'a str, &'a str)], &'a str);
+
 async fn stage() -> Stage {
     Stage::with(patient(), "OK").await
 }
@@ -113,8 +116,8 @@ async fn the_envelope_is_checked_in_order() {
 async fn inner_fields_are_checked() {
     let stage = stage().await;
     let (one_off, periodic) = (upp(&stage, "IN-1").await, period(&stage, "IN-2"));
-    let stale = (one_off[3].1.parse::<i64>().unwrap() - 601).to_string();
-    let cases: &[(&str, &[(&str, &str)], &str)] = &[
+    let expired = (one_off[3].1.parse::<i64>().unwrap() - 601).to_string();
+    let refused: &[Case<'_>] = &[
         (UPP, &[("MerTradeNo", "a b")], "SANDBOX01"),
         (UPP, &[("MerTradeNo", "12345678901234567890123456")], "SANDBOX01"),
         (UPP, &[("TradeAmt", "0")], "SANDBOX01"),
@@ -122,7 +125,7 @@ async fn inner_fields_are_checked() {
         (UPP, &[("TradeAmt", "14"), ("ATM", "1")], "SANDBOX01"),
         (UPP, &[("TradeAmt", "20001"), ("CVS", "1")], "SANDBOX01"),
         (UPP, &[("Timestamp", "")], "SANDBOX01"),
-        (UPP, &[("Timestamp", &stale)], "UPP02010"),
+        (UPP, &[("Timestamp", &expired)], "UPP02010"),
         (UPP, &[("TradeLExpireSec", "59")], "SANDBOX01"),
         (UPP, &[("NotifyURL", "notice")], "SANDBOX01"),
         (UPP, &[("Colour", "red")], "SANDBOX01"),
@@ -143,7 +146,7 @@ async fn inner_fields_are_checked() {
         (PERIOD, &[("Date", "2026-12-01,2027-01-01")], "SANDBOX01"),
         (PERIOD, &[("Timestamp", "1788000000")], "SANDBOX01"),
     ];
-    for (path, changes, code) in cases {
+    for (path, changes, code) in refused {
         let (version, good) = if *path == UPP {
             ("2.0", &one_off)
         } else {

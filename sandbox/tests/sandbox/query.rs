@@ -1,4 +1,4 @@
-//! QueryTradeInfo/V5 and /api/trade/query.
+//! `QueryTradeInfo/V5` and `/api/trade/query`.
 
 use std::collections::BTreeMap;
 

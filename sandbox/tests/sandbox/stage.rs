@@ -48,7 +48,7 @@ impl Answered {
 /// Re-sends a long time apart: a test moves the clock instead of waiting.
 pub(crate) fn patient() -> Config {
     Config {
-        resend_interval: Duration::from_secs(3600),
+        resend_interval: Duration::from_hours(1),
         ..Config::default()
     }
 }
