@@ -10,6 +10,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 
+use crate::build_edge::{self, Variant};
 use crate::clock;
 use crate::config::Config;
 use crate::ports;
@@ -33,8 +34,12 @@ struct Parts {
 
 /// Starts everything, buys once, and stays up unless `once`.
 pub(super) async fn run(config: &Config, once: bool) -> Result<()> {
-    let progress = Progress::new(setup::STEPS.saturating_add(6));
+    let progress = Progress::new(setup::STEPS.saturating_add(7));
     let tools = setup::prepare(config, &progress).await?;
+    // wrangler would build it too, but silently.
+    progress
+        .step("worker", build_edge::build(config, &tools, Variant::Deployed))
+        .await?;
     let mut parts = start(config, &tools, &progress).await?;
     say("one purchase:");
     purchase(&parts).await?;
