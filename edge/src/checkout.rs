@@ -17,6 +17,7 @@ use tollgate_shared::problem::Problem;
 
 use crate::answer::{self, Answer};
 use crate::caller::{Asked, Fingerprint, media_type};
+use crate::origin::Reply;
 use crate::receive::{self, Callers};
 use crate::route::Kind;
 use crate::{Call, cors, origin, port, session, task};
@@ -80,21 +81,32 @@ async fn ask_caller(call: &Call<'_>, user: &UserId, asked: &Asked) -> Result<Ans
         .as_deref()
         .and_then(origin::unpack)
         .ok_or_else(unavailable)?;
-    let outcome = if reply.header.is_empty() {
-        "answered"
-    } else {
-        "replayed"
-    };
-    let mut answer = Answer::json(reply.status, reply.body, outcome);
+    Ok(shown(reply))
+}
+
+/// The caller object's answer; its headers come as `idempotency-replayed|retry-after`.
+fn shown(reply: Reply) -> Answer {
+    let (replayed, retry_after) = reply.header.split_once('|').unwrap_or_default();
+    let mut answer = Answer::json(
+        reply.status,
+        reply.body,
+        if replayed.is_empty() {
+            "answered"
+        } else {
+            "replayed"
+        },
+    );
     answer.lines = format!(
         "content-type: {}\ncache-control: no-store",
         media_type(&reply.content_type)
     );
-    Ok(if reply.header.is_empty() {
-        answer
-    } else {
-        answer.header("idempotency-replayed", "true")
-    })
+    if !replayed.is_empty() {
+        answer = answer.header("idempotency-replayed", "true");
+    }
+    match retry_after.parse::<u32>() {
+        Ok(seconds) => answer.header("retry-after", &seconds.to_string()),
+        Err(_) => answer,
+    }
 }
 
 fn asked(call: &Call<'_>, user: &UserId, key: &str, kind: Kind, body: &Body) -> Asked {
@@ -192,6 +204,7 @@ fn unusable(detail: &str) -> Answer {
 #[cfg(test)]
 mod tests {
     use super::{Body, fingerprint, is_json, is_key, read};
+    use crate::origin::Reply;
     use crate::route::Kind;
 
     #[test]
@@ -241,6 +254,22 @@ mod tests {
         for bad in ["", "a b", "鍵", &"x".repeat(256)] {
             assert_eq!(is_key(bad).unwrap_err().status, 400, "{bad}");
         }
+    }
+
+    #[test]
+    fn ed_2_a_refusal_says_when_to_come_again() {
+        let shown = |header: &str| {
+            let reply = Reply {
+                status: 429,
+                content_type: String::new(),
+                header: header.to_owned(),
+                body: "{}".to_owned(),
+            };
+            super::shown(reply).lines
+        };
+        assert!(shown("|6").ends_with("\nretry-after: 6"));
+        assert!(shown("true|").ends_with("\nidempotency-replayed: true"));
+        assert!(shown("|6; x").ends_with("no-store"));
     }
 
     #[test]

@@ -13,7 +13,7 @@ const LIMITED = 429;
 const LIMITER_FAILED = 503;
 
 // Awaits for a task of Rust (`task.rs`): one crossing an await. `resume` returns the next promise, or the result.
-export async function drive(resume, slot, promise) {
+export async function drive(resume, number, promise) {
   let step = promise;
   while (step instanceof Promise) {
     let value;
@@ -24,7 +24,7 @@ export async function drive(resume, slot, promise) {
       value = thrown;
       fulfilled = false;
     }
-    step = resume(slot, fulfilled, value);
+    step = resume(number, fulfilled, value);
   }
   return step;
 }
@@ -133,7 +133,7 @@ export async function figures(env, shards) {
 
 export async function ask_caller(env, name, request) {
   const init = { method: "POST", body: request };
-  return packed(await stub(env.CALLER, name).fetch("https://caller/", init), "idempotency-replayed");
+  return packed(await stub(env.CALLER, name).fetch("https://caller/", init), "idempotency-replayed", "retry-after");
 }
 
 // A request to the origin with a budget of time: through the service binding where there is one.
@@ -145,9 +145,10 @@ export async function send(env, base, path, method, lines, body, budget_ms) {
   return packed(await (service ? service.fetch(url, init) : globalThis.fetch(url, init)), "retry-after");
 }
 
-async function packed(response, name) {
+async function packed(response, ...names) {
   const { status, headers } = response;
-  return `${status}\n${headers.get("content-type") ?? ""}\n${headers.get(name) ?? ""}\n${await response.text()}`;
+  const values = names.map((name) => headers.get(name) ?? "").join("|");
+  return `${status}\n${headers.get("content-type") ?? ""}\n${values}\n${await response.text()}`;
 }
 
 // The inbox's own requests: a POST carries a parcel, anything else asks for the figures.

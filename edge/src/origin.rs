@@ -16,6 +16,9 @@ use worker::Env;
 use crate::config::Settings;
 use crate::{port, task};
 
+/// How long an origin that is not configured takes not to answer.
+const UNCONFIGURED_MS: u32 = 50;
+
 /// What is asked of the origin.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Question<'a> {
@@ -40,7 +43,7 @@ pub(crate) struct Question<'a> {
 pub(crate) struct Reply {
     pub(crate) status: u16,
     pub(crate) content_type: String,
-    /// The one further header that the asker wanted.
+    /// The further headers that the asker wanted, joined by `|`.
     pub(crate) header: String,
     pub(crate) body: String,
 }
@@ -57,6 +60,8 @@ pub(crate) async fn ask(
     now: Timestamp,
 ) -> Result<Reply, Unreachable> {
     let (Ok(key), Ok(base)) = (&settings.handoff, &settings.origin) else {
+        // Not at once: what is asked in a row (a backlog) would otherwise run to its end within one event.
+        let _slept = task::wait(port::sleep(UNCONFIGURED_MS)).await;
         return Err(Unreachable);
     };
     let lines = header_lines(key, question, now);

@@ -50,7 +50,7 @@ extern "C" {
     pub(crate) fn inbox(request: &Request, accept: &JsValue, figures: &JsValue) -> JsValue;
     pub(crate) fn sleep(ms: u32) -> JsValue;
     pub(crate) fn body_text(request: &Request) -> JsValue;
-    pub(crate) fn drive(resume: &JsValue, slot: u32, promise: &JsValue) -> JsValue;
+    pub(crate) fn drive(resume: &JsValue, number: u32, promise: &JsValue) -> JsValue;
 
     #[wasm_bindgen(catch)]
     pub(crate) fn arm(state: &ObjectState, at_ms: f64) -> Result<(), JsValue>;

@@ -8,10 +8,11 @@
 //! crossing. A task awaits one promise at a time; what runs in parallel is joined in `glue.mjs`.
 //!
 //! Invariants: only `wait` is ever pending inside a task; no borrow is held while a task is polled, so a task may
-//! spawn another. Failure: a rejected promise is an `Err` at its await. A promise that never settles keeps its
-//! task in memory, as it would keep a closure.
+//! spawn another. Failure: a rejected promise is an `Err` at its await. The promises of a request whose caller hung
+//! up never settle; the number of tasks is bounded, and the oldest make room.
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
@@ -22,13 +23,18 @@ use wasm_bindgen::prelude::Closure;
 use crate::port;
 
 type Task = Pin<Box<dyn Future<Output = JsValue>>>;
-/// Slot, whether the promise was fulfilled, its value → the next promise, or the result.
+/// The task's number, whether the promise was fulfilled, its value → the next promise, or the result.
 type Resume = Closure<dyn Fn(u32, bool, JsValue) -> JsValue>;
+
+/// More tasks than one isolate can have under way (its memory ends before): what is older was given up by a caller
+/// that hung up, whose promises never settle.
+const UNDER_WAY_MAX: usize = 4_096;
 
 #[derive(Default)]
 struct Tasks {
-    slots: Vec<Option<Task>>,
-    free: Vec<u32>,
+    /// By age; a number is not used again while it could be confused.
+    waiting: BTreeMap<u32, Task>,
+    last: u32,
 }
 
 thread_local! {
@@ -37,36 +43,19 @@ thread_local! {
     static AWAITED: RefCell<Option<JsValue>> = const { RefCell::new(None) };
     /// What that promise came to.
     static OUTCOME: RefCell<Option<Result<JsValue, JsValue>>> = const { RefCell::new(None) };
-    static RESUME: Resume = Closure::new(|slot: u32, fulfilled: bool, value: JsValue| {
-        resume(slot, if fulfilled { Ok(value) } else { Err(value) })
+    static RESUME: Resume = Closure::new(|number: u32, fulfilled: bool, value: JsValue| {
+        resume(number, if fulfilled { Ok(value) } else { Err(value) })
     });
 }
 
 impl Tasks {
     fn add(&mut self, task: Task) -> u32 {
-        let slot = self.free.pop().unwrap_or_else(|| {
-            self.slots.push(None);
-            // A slot is a task of its own with a promise of its own: memory ends long before u32 does.
-            u32::try_from(self.slots.len().saturating_sub(1)).unwrap_or(u32::MAX)
-        });
-        self.put(slot, task);
-        slot
-    }
-
-    fn put(&mut self, slot: u32, task: Task) {
-        if let Some(place) = usize::try_from(slot)
-            .ok()
-            .and_then(|slot| self.slots.get_mut(slot))
-        {
-            *place = Some(task);
+        if self.waiting.len() >= UNDER_WAY_MAX {
+            self.waiting.pop_first();
         }
-    }
-
-    fn take(&mut self, slot: u32) -> Option<Task> {
-        usize::try_from(slot)
-            .ok()
-            .and_then(|slot| self.slots.get_mut(slot))?
-            .take()
+        self.last = self.last.wrapping_add(1);
+        self.waiting.insert(self.last, task);
+        self.last
     }
 }
 
@@ -77,8 +66,8 @@ pub(crate) fn run(future: impl Future<Output = JsValue> + 'static) -> JsValue {
         Poll::Ready(result) => result,
         Poll::Pending => {
             let awaited = awaited();
-            let slot = TASKS.with_borrow_mut(|tasks| tasks.add(task));
-            RESUME.with(|resume| port::drive(resume.as_ref(), slot, &awaited))
+            let number = TASKS.with_borrow_mut(|tasks| tasks.add(task));
+            RESUME.with(|resume| port::drive(resume.as_ref(), number, &awaited))
         }
     }
 }
@@ -111,18 +100,15 @@ impl Future for Wait {
 }
 
 /// A promise settled: goes on to the next await, whose promise it returns, or to the end.
-fn resume(slot: u32, outcome: Result<JsValue, JsValue>) -> JsValue {
-    let Some(mut task) = TASKS.with_borrow_mut(|tasks| tasks.take(slot)) else {
+fn resume(number: u32, outcome: Result<JsValue, JsValue>) -> JsValue {
+    let Some(mut task) = TASKS.with_borrow_mut(|tasks| tasks.waiting.remove(&number)) else {
         return JsValue::UNDEFINED;
     };
     OUTCOME.set(Some(outcome));
     match poll(&mut task) {
-        Poll::Ready(result) => {
-            TASKS.with_borrow_mut(|tasks| tasks.free.push(slot));
-            result
-        }
+        Poll::Ready(result) => result,
         Poll::Pending => {
-            TASKS.with_borrow_mut(|tasks| tasks.put(slot, task));
+            TASKS.with_borrow_mut(|tasks| tasks.waiting.insert(number, task));
             awaited()
         }
     }
@@ -135,4 +121,30 @@ fn poll(task: &mut Task) -> Poll<JsValue> {
 
 fn awaited() -> JsValue {
     AWAITED.take().unwrap_or(JsValue::UNDEFINED)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Tasks, UNDER_WAY_MAX};
+    use wasm_bindgen::JsValue;
+
+    #[test]
+    fn callers_that_hang_up_do_not_fill_the_memory() {
+        let mut tasks = Tasks::default();
+        for _ in 0..=UNDER_WAY_MAX {
+            tasks.add(Box::pin(std::future::pending::<JsValue>()));
+        }
+        assert_eq!(tasks.waiting.len(), UNDER_WAY_MAX);
+        assert!(!tasks.waiting.contains_key(&1));
+    }
+
+    #[test]
+    fn a_number_is_not_used_again_soon() {
+        let mut tasks = Tasks {
+            last: u32::MAX,
+            ..Tasks::default()
+        };
+        let numbers = [0; 2].map(|_| tasks.add(Box::pin(std::future::pending::<JsValue>())));
+        assert_eq!(numbers, [0, 1]);
+    }
 }
