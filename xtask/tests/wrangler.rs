@@ -1,7 +1,6 @@
 //! ED-7: `wrangler dev` serves the worker with the repository's own wrangler.toml, build command included.
 //!
 //! npm's wrangler, offline → **this test** → the health route and a webhook route answer.
-#![expect(clippy::unwrap_used, reason = "a test panics when it fails")]
 
 use serde_json::Value;
 use xtask::build_edge::{self, Variant};

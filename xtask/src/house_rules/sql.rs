@@ -152,12 +152,13 @@ fn checksum(file: &File) -> Option<(String, String)> {
     is_versioned.then(|| (path.to_owned(), hex::encode(Sha256::digest(&file.text))))
 }
 
+/// Every quoted code outside comments: a code may reach `raise` through a variable.
 fn raised_in(sql: &str) -> Vec<String> {
-    let codes = sql
-        .split("errcode = '")
-        .skip(1)
-        .filter_map(|rest| rest.split('\'').next());
-    codes.filter(|code| is_code(code)).map(str::to_owned).collect()
+    let code = sql
+        .lines()
+        .map(|line| line.split("--").next().unwrap_or_default());
+    let quoted = code.flat_map(|line| line.split('\'').skip(1).step_by(2));
+    quoted.filter(|text| is_code(text)).map(str::to_owned).collect()
 }
 
 /// Two capitals and three digits: the shape of our own codes.
