@@ -24,6 +24,7 @@ use crate::db::{DbError, Retry, Tx};
 use crate::domain::backoff::{self, Next};
 use crate::entropy;
 use crate::http::answer::{internal, unavailable};
+use crate::telemetry::Chain;
 
 /// `inbox_events_raw_bounded`: what the edge's cap lets through (DESIGN.md, Edge).
 const RAW_BYTES_MAX: usize = 64 * 1024;
@@ -187,7 +188,10 @@ async fn apply_again(
             );
             apply_or_note(step, claimed.attempts).await?;
         }
-        Err(refusal) => note_failure(&tx, claimed.id, &refusal.to_string(), claimed.attempts, now).await?,
+        Err(refusal) => {
+            let reason = Chain(refusal).to_string();
+            note_failure(&tx, claimed.id, &reason, claimed.attempts, now).await?;
+        }
     }
     Ok(())
 }
@@ -235,10 +239,17 @@ async fn apply_or_note(step: Step<'_>, attempts: i32) -> Result<bool, ApplyError
             tracing::error!(
                 delivery.id = %step.delivery,
                 event.id = %step.inbox_event,
-                error = &error as &dyn std::error::Error,
+                error = %Chain(&error),
                 "event {} was not applied", step.inbox_event
             );
-            note_failure(step.tx, step.inbox_event, &error.to_string(), attempts, step.now).await?;
+            note_failure(
+                step.tx,
+                step.inbox_event,
+                &Chain(&error).to_string(),
+                attempts,
+                step.now,
+            )
+            .await?;
             Ok(false)
         }
     }
@@ -265,13 +276,8 @@ async fn note_failure(
     match backoff::after_failure(backoff::INBOX, attempts, jitter) {
         Next::After(delay) => inbox::mark_failed(tx, id, error, now.plus(delay)).await?,
         Next::Dead => {
-            inbox::mark_dead(
-                tx,
-                id,
-                &format!("gave up after {attempts} attempts: {error}"),
-                now,
-            )
-            .await?
+            let reason = format!("gave up after {attempts} attempts: {error}");
+            inbox::mark_dead(tx, id, &reason, now).await?;
         }
     }
     Ok(())

@@ -146,7 +146,7 @@ impl From<CommandError> for Failure {
 async fn main() -> ExitCode {
     let cli = Cli::parse();
     telemetry::start(config::log_level(&config::environment));
-    match run(cli.command).await {
+    match Box::pin(run(cli.command)).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure::Configuration(faults)) => {
             for fault in faults {
@@ -155,7 +155,7 @@ async fn main() -> ExitCode {
             ExitCode::from(2)
         }
         Err(Failure::Command(error)) => {
-            tracing::error!(error = &error as &dyn std::error::Error, "{error}");
+            tracing::error!(error = %telemetry::Chain(&error), "{error}");
             ExitCode::FAILURE
         }
     }
@@ -164,14 +164,13 @@ async fn main() -> ExitCode {
 async fn run(command: Command) -> Result<(), Failure> {
     match command {
         Command::Serve { no_work } => {
-            commands::serve(
-                Config::from_lookup(&config::environment)?,
-                !no_work,
-                stop_signal(),
-            )
-            .await?;
+            let config = Config::from_lookup(&config::environment)?;
+            Box::pin(commands::serve(config, !no_work, stop_signal())).await?;
         }
-        Command::Work => commands::work(Config::from_lookup(&config::environment)?, stop_signal()).await?,
+        Command::Work => {
+            let config = Config::from_lookup(&config::environment)?;
+            Box::pin(commands::work(config, stop_signal())).await?;
+        }
         Command::Migrate => commands::migrate(&database_url()?).await?,
         Command::Plan(PlanCommand::Put(put)) => commands::plan_put(&database_url()?, put.arguments()).await?,
         Command::Ledger(LedgerCommand::Show { payment }) => {

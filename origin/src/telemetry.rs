@@ -3,9 +3,11 @@
 //! Every module logs through `tracing`; this decides the form. Standard output carries the ready line only.
 //!
 //! Invariant (DESIGN.md, 8): lines carry identifiers (`delivery.id`, `event.id`, `payment.id`) and error kinds,
-//! never bodies, signatures, keys or personal data. Foreign crates are held at `warn`: reqwest and hyper print
+//! never bodies, signatures, keys or personal data; an error is written by [`Chain`], which leaves out what Postgres
+//! quotes from rows. Foreign crates are held at `warn`: reqwest and hyper print
 //! URLs and headers below it. Not here: metrics.
 
+use std::error::Error;
 use std::fmt;
 use std::str::FromStr;
 
@@ -38,6 +40,35 @@ pub struct NotALevel;
 impl fmt::Display for NotALevel {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str("must be off, error, warn, info, debug or trace")
+    }
+}
+
+/// An error and its causes on one line, safe to log and to keep in `last_error`.
+///
+/// Of an error of Postgres it tells the SQLSTATE, the message and the constraint. Its DETAIL is left out: it quotes the
+/// failing row, and a row holds notices and users (invariant 8).
+#[derive(Debug, Clone, Copy)]
+pub struct Chain<'a, E>(pub &'a E);
+
+impl<E: Error + 'static> fmt::Display for Chain<'_, E> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut next: Option<&(dyn Error + 'static)> = Some(self.0);
+        let mut separator = "";
+        while let Some(error) = next {
+            formatter.write_str(separator)?;
+            match error.downcast_ref::<tokio_postgres::error::DbError>() {
+                None => fmt::Display::fmt(error, formatter)?,
+                Some(server) => {
+                    write!(formatter, "{} {}", server.code().code(), server.message())?;
+                    if let Some(constraint) = server.constraint() {
+                        write!(formatter, " [{constraint}]")?;
+                    }
+                }
+            }
+            separator = ": ";
+            next = error.source();
+        }
+        Ok(())
     }
 }
 

@@ -16,11 +16,11 @@ use crate::db::payments::{Instructions, Payment};
 use crate::domain::charge::DisputeKind;
 
 /// ECPay tells of a barcode's payment about two days later (reference §1.4.5); a day more for its re-sends.
-const NOTICE_DELAY_MAX: Duration = Duration::from_secs(3 * 24 * 3600);
+const NOTICE_DELAY_MAX: Duration = Duration::from_hours(3 * 24);
 /// Where the code's expiry is not told: ECPay's default for convenience stores, 7 days.
-const EXPIRY_DEFAULT: Duration = Duration::from_secs(7 * 24 * 3600);
+const EXPIRY_DEFAULT: Duration = Duration::from_hours(7 * 24);
 /// PAYUNi decides an `UNKNOWN` within minutes (reference A.9: query after 15); a review takes a working day.
-const BANK_DELAY_MAX: Duration = Duration::from_secs(24 * 3600);
+const BANK_DELAY_MAX: Duration = Duration::from_hours(24);
 
 /// Stores how to pay, or disputes it.
 pub(super) async fn store(step: Step<'_>, code: &IssuedCode) -> Result<Outcome, ApplyError> {

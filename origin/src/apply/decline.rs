@@ -6,6 +6,7 @@
 //! never outranks money that has settled. Not here: dunning.
 
 use tollgate_shared::event::Decline;
+use tollgate_shared::id::ProviderPaymentId;
 
 use super::{ApplyError, Outcome, Step, dispute, recompute};
 use crate::announce::{Announcement, Kind, announce};
@@ -33,7 +34,10 @@ pub(super) async fn note(step: Step<'_>, decline: &Decline) -> Result<Outcome, A
     .await?;
     payment.notes.failure = payment.notes.failure.take().max(Some(failure));
     let user = payment.user.clone();
-    let number = decline.provider_payment_id.as_ref().map(|number| number.as_str());
+    let number = decline
+        .provider_payment_id
+        .as_ref()
+        .map(ProviderPaymentId::as_str);
     recompute::payment(step, payment, number).await?;
     recompute::user(step.tx, &user, step.now).await?;
     Ok(Outcome::DeclineNoted)

@@ -7,6 +7,7 @@
 
 use serde_json::{Value, json};
 use tollgate_shared::event::{Charge, IssuedCode};
+use tollgate_shared::id::MerchantId;
 use tollgate_shared::money::Money;
 
 use super::{ApplyError, Outcome, Step};
@@ -79,7 +80,7 @@ async fn insert(
 
 fn ordered(payment: &Payment) -> Value {
     json!({
-        "merchant": payment.merchant.as_ref().map(|merchant| merchant.as_str()),
+        "merchant": payment.merchant.as_ref().map(MerchantId::as_str),
         "amount": payment.price.amount_minor.get(),
         "currency": payment.price.currency.code(),
         "periodic": payment.periodic,
@@ -88,7 +89,7 @@ fn ordered(payment: &Payment) -> Value {
 
 fn told(step: Step<'_>, money: Option<Money>, provider_payment_id: Option<&str>) -> Value {
     json!({
-        "merchant": step.event.merchant.as_ref().map(|merchant| merchant.as_str()),
+        "merchant": step.event.merchant.as_ref().map(MerchantId::as_str),
         "amount": money.map(|money| money.amount_minor.get()),
         "currency": money.map(|money| money.currency.code()),
         "providerPaymentId": provider_payment_id,

@@ -6,6 +6,7 @@
 //! The payload of a carried event stays in the inbox; the log names its type.
 
 use serde_json::{Value, json};
+use tollgate_shared::id::OrderNumber;
 
 use super::{ApplyError, Outcome, Step};
 use crate::db::DbError;
@@ -14,7 +15,7 @@ use crate::entropy;
 
 /// Logs a simulated notice.
 pub(super) async fn test(step: Step<'_>) -> Result<Outcome, ApplyError> {
-    let order = step.event.order.as_ref().map(|order| order.as_str());
+    let order = step.event.order.as_ref().map(OrderNumber::as_str);
     log(step, "test_event", json!({ "orderNumber": order })).await?;
     Ok(Outcome::TestLogged)
 }

@@ -22,14 +22,14 @@ pub(crate) struct Policy {
 /// replays them; providers were acknowledged long before.
 pub(crate) const INBOX: Policy = Policy {
     first: Duration::from_secs(2),
-    longest: Duration::from_secs(900),
+    longest: Duration::from_mins(15),
     attempts_max: 40,
 };
 
 /// Deliveries to user-core: 5 s doubling to 2 h, 25 attempts, so about a day and a half.
 pub(crate) const OUTBOX: Policy = Policy {
     first: Duration::from_secs(5),
-    longest: Duration::from_secs(7_200),
+    longest: Duration::from_hours(2),
     attempts_max: 25,
 };
 
@@ -55,7 +55,10 @@ pub(crate) fn after_failure(policy: Policy, attempts: i32, jitter: u8) -> Next {
         .first
         .saturating_mul(1_u32 << doublings)
         .min(policy.longest);
-    let off = full.saturating_mul(u32::from(jitter)) / (256 * 4);
+    let off = full
+        .saturating_mul(u32::from(jitter))
+        .checked_div(256 * 4)
+        .unwrap_or_default();
     Next::After(full.saturating_sub(off))
 }
 
@@ -71,8 +74,8 @@ mod tests {
             (1, Next::After(Duration::from_secs(2))),
             (2, Next::After(Duration::from_secs(4))),
             (9, Next::After(Duration::from_secs(512))),
-            (10, Next::After(Duration::from_secs(900))),
-            (39, Next::After(Duration::from_secs(900))),
+            (10, Next::After(Duration::from_mins(15))),
+            (39, Next::After(Duration::from_mins(15))),
             (40, Next::Dead),
             (i32::MAX, Next::Dead),
         ] {

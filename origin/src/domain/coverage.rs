@@ -10,7 +10,7 @@ use std::time::Duration;
 use tollgate_shared::time::Timestamp;
 
 /// A plan that does not renew itself can be bought again this long before it ends.
-pub(crate) const RENEWAL_WINDOW: Duration = Duration::from_secs(7 * 24 * 3600);
+pub(crate) const RENEWAL_WINDOW: Duration = Duration::from_hours(7 * 24);
 
 /// What a user has paid for.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -131,7 +131,7 @@ mod tests {
         2026/11/01 10:00:00 30d, 2026/11/20 10:00:00 30d    | 2026/12/31 23:59:59 | paying early loses nothing
         2026/11/20 10:00:00 30d, 2026/11/01 10:00:00 30d    | 2026/12/31 23:59:59 | in whatever order it is told
         2026/01/01 10:00:00 30d, 2026/06/01 10:00:00 30d    | 2026/07/01 23:59:59 | a gap is not paid for
-        2026/11/01 10:00:00 30d, 2026/11/20 10:00:00 1m     | 2026/12/31 23:59:59 | another span joins at the end
+        2026/11/01 10:00:00 30d, 2026/11/20 10:00:00 1m     | 2027/01/01 23:59:59 | another span joins at the end
         2026/12/31 23:30:00 1d                              | 2027/01/01 23:59:59 | over the new year
     ";
 
@@ -155,11 +155,13 @@ mod tests {
 
     fn charge(text: &str) -> PaidCharge {
         let (time, span) = text.rsplit_once(' ').unwrap();
-        let (length, unit) = span.split_at(span.len() - 1);
-        let length = length.parse().unwrap();
+        let (length, is_days) = match span.strip_suffix('d') {
+            Some(length) => (length.parse().unwrap(), true),
+            None => (span.strip_suffix('m').unwrap().parse().unwrap(), false),
+        };
         PaidCharge {
             paid_at: at(time),
-            span: if unit == "d" {
+            span: if is_days {
                 Span::Days(length)
             } else {
                 Span::Months(length)
@@ -174,8 +176,8 @@ mod tests {
             Span::Months(1),
             Span::Months(12),
         ]);
-        (0_i64..100_000_000, span).prop_map(|(offset, span)| PaidCharge {
-            paid_at: Timestamp::from_unix_seconds(1_760_000_000 + offset),
+        (1_760_000_000_i64..1_860_000_000, span).prop_map(|(paid_at, span)| PaidCharge {
+            paid_at: Timestamp::from_unix_seconds(paid_at),
             span,
         })
     }

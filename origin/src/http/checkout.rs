@@ -18,6 +18,7 @@ use super::body::{self, BodyError, CALL_BYTES_MAX};
 use super::hop::Hop;
 use crate::Origin;
 use crate::checkout::{self, Call, PlaceError, Placed};
+use crate::telemetry::Chain;
 
 const KEY_HEADER: &str = "idempotency-key";
 const REPLAYED_HEADER: HeaderName = HeaderName::from_static("idempotency-replayed");
@@ -66,11 +67,11 @@ pub(super) async fn post(State(origin): State<Arc<Origin>>, hop: Hop, headers: H
         Ok(placed) => return answer(&placed),
         Err(error) => error,
     };
-    let chain = &error as &dyn std::error::Error;
+    let chain = Chain(&error);
     if matches!(&error, CheckoutError::Place(PlaceError::Db(_))) {
-        tracing::error!(delivery.id = %hop.delivery(), error = chain, "a checkout failed");
+        tracing::error!(delivery.id = %hop.delivery(), error = %chain, "a checkout failed");
     } else {
-        tracing::info!(delivery.id = %hop.delivery(), error = chain, "a checkout was refused");
+        tracing::info!(delivery.id = %hop.delivery(), error = %chain, "a checkout was refused");
     }
     ProblemAnswer(error.problem()).into_response()
 }

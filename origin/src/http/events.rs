@@ -19,6 +19,7 @@ use super::body::{BodyError, check_media_type};
 use super::hop::Hop;
 use crate::Origin;
 use crate::inbox::{self, AcceptError, Accepted};
+use crate::telemetry::Chain;
 
 /// Why a call of the route is refused.
 #[derive(Debug, thiserror::Error)]
@@ -71,8 +72,8 @@ pub(super) async fn post(State(origin): State<Arc<Origin>>, hop: Hop, headers: H
             },
         ),
         Err(error) => {
-            let (delivery, error_chain) = (hop.delivery(), &error as &dyn std::error::Error);
-            tracing::warn!(delivery.id = %delivery, error = error_chain, "event of delivery {delivery} not accepted");
+            let (delivery, error_chain) = (hop.delivery(), Chain(&error));
+            tracing::warn!(delivery.id = %delivery, error = %error_chain, "event of delivery {delivery} not accepted");
             ProblemAnswer(error.problem()).into_response()
         }
     }

@@ -22,9 +22,10 @@ use super::hop::Hop;
 use crate::Origin;
 use crate::db::inbox::{self, Figures};
 use crate::db::migrate::{self, SchemaState};
+use crate::telemetry::Chain;
 
 /// EC-7's window.
-const WINDOW: Duration = Duration::from_secs(24 * 3600);
+const WINDOW: Duration = Duration::from_hours(24);
 
 #[derive(Serialize)]
 struct Ok {
@@ -56,7 +57,7 @@ async fn not_ready(origin: &Origin) -> Option<&'static str> {
         }
         Err(error) => {
             tracing::warn!(
-                error = &error as &dyn std::error::Error,
+                error = %Chain(&error),
                 "the database is not reachable"
             );
             Some("The database is not reachable.")
@@ -89,7 +90,7 @@ pub(super) async fn webhooks(State(origin): State<Arc<Origin>>, hop: Hop) -> Res
         Ok(figures) => json(StatusCode::OK, &answer(figures)),
         Err(error) => {
             tracing::error!(
-                error = &error as &dyn std::error::Error,
+                error = %Chain(&error),
                 "the figures were not read"
             );
             ProblemAnswer(unavailable()).into_response()

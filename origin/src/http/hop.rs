@@ -26,6 +26,7 @@ use tollgate_shared::time::Timestamp;
 use super::answer::{ProblemAnswer, internal};
 use super::body::{BodyError, EVENT_BYTES_MAX};
 use crate::Origin;
+use crate::telemetry::Chain;
 
 /// A request that the edge signed.
 #[derive(Debug, Clone)]
@@ -112,7 +113,7 @@ pub(crate) async fn check(State(origin): State<Arc<Origin>>, request: Request, n
         }
         Err(error) => {
             tracing::warn!(
-                error = &error as &dyn std::error::Error,
+                error = %Chain(&error),
                 "refused a request at the internal door"
             );
             ProblemAnswer(error.problem()).into_response()

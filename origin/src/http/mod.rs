@@ -81,16 +81,14 @@ fn router(origin: Arc<Origin>) -> Router {
 }
 
 async fn in_time(request: Request, next: Next) -> Response {
-    match tokio::time::timeout(CALL_TIME_MAX, next.run(request)).await {
-        Ok(answer) => answer,
-        Err(_) => {
-            tracing::error!(
-                "a call took longer than {} s and was ended",
-                CALL_TIME_MAX.as_secs()
-            );
-            ProblemAnswer(unavailable()).into_response()
-        }
-    }
+    let Ok(answer) = tokio::time::timeout(CALL_TIME_MAX, next.run(request)).await else {
+        tracing::error!(
+            "a call took longer than {} s and was ended",
+            CALL_TIME_MAX.as_secs()
+        );
+        return ProblemAnswer(unavailable()).into_response();
+    };
+    answer
 }
 
 async fn unknown_route(uri: Uri) -> Response {

@@ -18,6 +18,7 @@ use super::hop::Hop;
 use crate::Origin;
 use crate::db::DbError;
 use crate::db::payments::{self, Instructions, StatusView};
+use crate::telemetry::Chain;
 
 #[derive(Debug, thiserror::Error)]
 enum StatusError {
@@ -64,8 +65,8 @@ pub(super) async fn get(State(origin): State<Arc<Origin>>, hop: Hop, Path(id): P
         Ok(view) => json(StatusCode::OK, &answer(id, view)),
         Err(error) => {
             if let StatusError::Db(error) = &error {
-                let chain = error as &dyn std::error::Error;
-                tracing::error!(delivery.id = %hop.delivery(), error = chain, "a payment's status was not read");
+                let chain = Chain(error);
+                tracing::error!(delivery.id = %hop.delivery(), error = %chain, "a payment's status was not read");
             }
             ProblemAnswer(error.problem()).into_response()
         }

@@ -13,6 +13,7 @@ use crate::db::inbox;
 use crate::db::{DbError, Tx};
 use crate::domain::backoff;
 use crate::entropy;
+use crate::telemetry::Chain;
 
 /// Works on one event that is due.
 pub(crate) async fn round(origin: &Origin) -> Result<Round, DbError> {
@@ -32,7 +33,7 @@ pub(crate) async fn round(origin: &Origin) -> Result<Round, DbError> {
     }
     if let Err(error) = crate::inbox::retry(origin, &claimed, token, now).await {
         // The transaction is lost, so the lease stays until it runs out: a delay in itself.
-        tracing::warn!(event.id = %id, error = &error as &dyn std::error::Error, "event {id} was not worked on");
+        tracing::warn!(event.id = %id, error = %Chain(&error), "event {id} was not worked on");
     }
     Ok(Round::Worked)
 }

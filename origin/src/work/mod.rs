@@ -20,13 +20,14 @@ use tokio::sync::{Notify, watch};
 use crate::Origin;
 use crate::db::{DbError, listen};
 use crate::gateway::user_core::Client;
+use crate::telemetry::Chain;
 
 /// How often the queues are looked at when nothing wakes us.
 const POLL: Duration = Duration::from_secs(1);
 /// How often payments that wait are looked at; a timeout is counted in minutes.
 const POLL_TIMEOUTS: Duration = Duration::from_secs(15);
 /// How long a row is ours: longer than any send ([`Client`]'s 15 s) and any transaction.
-const LEASE: Duration = Duration::from_secs(60);
+const LEASE: Duration = Duration::from_mins(1);
 /// How long to wait before listening again after the connection broke.
 const LISTEN_AGAIN: Duration = Duration::from_secs(5);
 
@@ -74,7 +75,7 @@ async fn keep<F>(
             Err(error) => {
                 tracing::warn!(
                     work.name = name,
-                    error = &error as &dyn std::error::Error,
+                    error = %Chain(&error),
                     "a round of {name} failed"
                 );
             }
@@ -92,7 +93,7 @@ async fn keep_listening(origin: &Origin, wake: &Notify, mut stop: watch::Receive
         let listening = async {
             if let Err(error) = listen::listen(&origin.config.database_url, || wake.notify_one()).await {
                 tracing::warn!(
-                    error = &error as &dyn std::error::Error,
+                    error = %Chain(&error),
                     "listening broke; polling goes on"
                 );
             }

@@ -16,6 +16,7 @@ use crate::db::{DbError, Tx};
 use crate::domain::backoff::{self, Next};
 use crate::entropy;
 use crate::gateway::user_core::{Client, SendError};
+use crate::telemetry::Chain;
 
 /// Sends one effect that is due.
 pub(crate) async fn round(origin: &Origin, client: &Client) -> Result<Round, DbError> {
@@ -88,7 +89,7 @@ fn log(claimed: &Claimed, result: &Result<(), SendError>) {
             event.id = %id,
             delivery.id = delivery,
             attempt = claimed.attempts,
-            error = error as &dyn std::error::Error,
+            error = %Chain(error),
             "outbound event {id} was not taken"
         ),
     }

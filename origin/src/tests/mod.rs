@@ -1,0 +1,18 @@
+//! The origin as a whole: real HTTP on a free port, a real Postgres, a signed hop, a clock that the test moves.
+//!
+//! A test plays the edge: it signs calls and forwards notices that the provider's keys signed. Names begin with the
+//! requirement that they prove. What the edge itself does is tested in `edge/` and in `xtask/tests`.
+
+#![expect(clippy::arithmetic_side_effects, reason = "a test that overflows fails")]
+
+mod disputes;
+mod every_step;
+mod health;
+mod hop;
+mod inbox;
+mod notices;
+mod permutations;
+mod purchases;
+pub(crate) mod stage;
+mod timeouts;
+mod user_core;
