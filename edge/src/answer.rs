@@ -22,7 +22,7 @@ pub(crate) struct Answer {
     pub(crate) status: u16,
     /// Header lines, `name: value`, joined by line feeds.
     pub(crate) lines: String,
-    /// The body.
+    /// Sent as it is: a provider compares it byte for byte.
     pub(crate) body: Cow<'static, str>,
     /// One word for the log.
     pub(crate) outcome: Cow<'static, str>,
