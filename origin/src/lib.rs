@@ -22,6 +22,8 @@ pub mod ledger;
 pub mod telemetry;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
+#[cfg(test)]
+mod tests;
 pub mod work;
 
 use std::sync::Arc;

@@ -178,7 +178,12 @@ async fn pm_4_a_period_is_whole_or_nothing_at_every_step() {
     let case = Case {
         body: json!({ "planId": "pro-monthly" }),
         before: |order| vec![Ecpay::paid(order, 300).signed()],
-        notice: |order| Ecpay::period(order, 300, "11944679", "2026/12/21 04:00:00", 2).signed(),
+        notice: |order| {
+            let gwsr = order.bytes().fold(7_u64, |sum, byte| {
+                sum.wrapping_mul(31).wrapping_add(u64::from(byte))
+            });
+            Ecpay::period(order, 300, &gwsr.to_string(), "2026/12/21 04:00:00", 2).signed()
+        },
         steps_min: 18,
     };
     fails_at_every_step(case).await;
