@@ -34,9 +34,9 @@ pub const MOCK_WEBHOOK_SECRET: &str = "whsec_dG9sbGdhdGUtc2FuZGJveC1tb2NrLXNlY3J
 pub struct Merchant {
     /// The provider's number of the merchant.
     pub id: String,
-    /// `HashKey`.
+    /// Seals and MACs together with `hash_iv`; 16 bytes at ECPay, 32 at PAYUNi.
     pub hash_key: Secret,
-    /// `HashIV`.
+    /// 16 bytes at both; PAYUNi uses all of them as the nonce.
     pub hash_iv: Secret,
 }
 

@@ -38,8 +38,8 @@ pub(super) async fn run(config: &Config, filters: &[String]) -> Result<()> {
         .env(TEST_DATABASE_URL, postgres.url())
         .env("TOLLGATE_NODE_MODULES", config.in_repo("node_modules"));
     command
-        .env("TOLLGATE_CHROMIUM", &browser.chromium)
-        .env("TOLLGATE_CHROMEDRIVER", &browser.driver);
+        .env("CHROMIUM", &browser.chromium)
+        .env("CHROMEDRIVER", &browser.driver);
     supervise::run_visible("cargo test", command).await?;
     postgres.stop().await?;
     say(&format!("all tests passed ({} s)", progress.seconds()));

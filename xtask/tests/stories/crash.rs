@@ -1,6 +1,6 @@
 //! Postgres is killed with SIGKILL in the middle of a burst and started again.
 //!
-//! Proves invariant_1 and invariant_2: nothing acknowledged is missing, nothing is applied twice, the ledger balances.
+//! Proves `invariant_1` and `invariant_2`: nothing acknowledged is missing, nothing is applied twice, the ledger balances.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -47,7 +47,7 @@ async fn ed_5_invariant_2_a_killed_postgres_loses_and_doubles_nothing() -> Resul
             Ok(())
         });
     }
-    poll_until("the burst being under way", Duration::from_secs(60), || async {
+    poll_until("the burst being under way", Duration::from_mins(1), || async {
         Ok((answered.load(Ordering::SeqCst) >= KILLED_AFTER).then_some(()))
     })
     .await?;

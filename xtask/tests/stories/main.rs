@@ -8,6 +8,7 @@
 //! Failure: the logs of every part stay in `target/xtask/stack-…`.
 
 mod books;
+mod callers;
 mod crash;
 mod notices;
 mod outage;

@@ -1,6 +1,6 @@
 //! The origin is away for the whole of 500 notices, and the worker crashes in between: nothing is lost.
 //!
-//! Proves ED-5 and invariant_1: acknowledged means durable, in order within an order number.
+//! Proves ED-5 and `invariant_1`: acknowledged means durable, in order within an order number.
 
 use std::sync::Arc;
 
@@ -18,8 +18,8 @@ const ORDERS: usize = 250;
 async fn send_all(stack: &Arc<Stack>, orders: &[String]) -> Result<()> {
     for chunk in orders.chunks(16) {
         let mut sent = JoinSet::new();
-        for order in chunk.iter().cloned() {
-            let stack = Arc::clone(stack);
+        for order in chunk {
+            let (stack, order) = (Arc::clone(stack), order.clone());
             sent.spawn(async move {
                 acknowledged(&stack, &Notice::declined(&order, &format!("D{order}"))).await?;
                 acknowledged(&stack, &Notice::paid(&order, &format!("P{order}"))).await

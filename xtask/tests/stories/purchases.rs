@@ -1,7 +1,7 @@
 //! Purchases as customers make them: through a cashier, with a browser that may go away, twice, or not at all.
 //!
-//! Proves PM-3, PM-5, PM-6, PM-7, PM-8, ED-3, ED-6's session, and the one id that follows a delivery (OP-2), over
-//! the whole stack. Not here: clicking in a real browser (`sandbox/tests`), single refusals of the origin (its tests).
+//! Proves PM-6, PM-7, PM-8, OP-1, and the one id that follows a delivery (OP-2), over the whole stack.
+//! Not here: clicking in a real browser (`sandbox/tests`), single refusals of the origin (its tests).
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -22,23 +22,6 @@ async fn control(stack: &Stack, provider: &str, order: &str, action: &str) -> Re
     let answer = stack.http.post(url).json(&json!({})).send().await?;
     ensure!(answer.status().is_success(), "{action}: {}", answer.text().await?);
     Ok(())
-}
-
-async fn token(stack: &Stack, subject: &str) -> Result<String> {
-    let url = format!("{}/control/v1/sessions", stack.sandbox.base_url());
-    let answer: Value = stack
-        .http
-        .post(url)
-        .json(&json!({ "sub": subject }))
-        .send()
-        .await?
-        .json()
-        .await?;
-    Ok(answer
-        .pointer("/token")
-        .and_then(Value::as_str)
-        .context("no token")?
-        .to_owned())
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -145,83 +128,6 @@ async fn pm_8_a_provider_repeats_what_was_not_acknowledged() -> Result<()> {
     let books = Books::of(&stack).await?;
     books.settled(1).await?;
     drop(books);
-    stack.stop().await
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn pm_3_pm_5_ed_3_sessions_keys_and_owners_are_checked() -> Result<()> {
-    let stack = Stack::start(StackOptions::default()).await?;
-    let url = format!("{}/api/payments/checkout", stack.worker.base_url());
-    let token = token(&stack, "careful").await?;
-    let call = |token: Option<&str>, key: Option<&str>, body: &'static str| {
-        let mut asked = stack
-            .http
-            .post(&url)
-            .header("content-type", "application/json")
-            .body(body);
-        if let Some(token) = token {
-            asked = asked.bearer_auth(token);
-        }
-        if let Some(key) = key {
-            asked = asked.header("idempotency-key", key);
-        }
-        async move {
-            let answer = asked.send().await?;
-            let replayed = answer.headers().contains_key("idempotency-replayed");
-            Ok::<_, reqwest::Error>((answer.status().as_u16(), replayed, answer.text().await?))
-        }
-    };
-    let body = r#"{"planId":"pro-month","provider":"ecpay"}"#;
-    for (token, key, body, status) in [
-        (None, Some("k"), body, 401),
-        (Some("not.a.token"), Some("k"), body, 401),
-        (Some(token.as_str()), None, body, 400),
-        (Some(token.as_str()), Some("bad"), "{", 400),
-        (
-            Some(token.as_str()),
-            Some("twice"),
-            r#"{"planId":"pro-month","planId":"pro-month"}"#,
-            400,
-        ),
-        (
-            Some(token.as_str()),
-            Some("none"),
-            r#"{"planId":"no-such-plan"}"#,
-            404,
-        ),
-    ] {
-        let answer = call(token, key, body).await?;
-        assert_eq!(answer.0, status, "{answer:?}");
-    }
-    let first = call(Some(&token), Some("k"), body).await?;
-    let again = call(Some(&token), Some("k"), body).await?;
-    assert_eq!((first.0, first.1, again.0, again.1), (201, false, 201, true));
-    assert_eq!(first.2, again.2, "a repeat gets the first answer");
-    let other = call(
-        Some(&token),
-        Some("k"),
-        r#"{"planId":"pro-month","provider":"payuni"}"#,
-    )
-    .await?;
-    assert_eq!(other.0, 422, "{other:?}");
-    assert!(
-        other.2.contains("provider"),
-        "the differing field is named: {}",
-        other.2
-    );
-
-    let payment: Value = serde_json::from_str(&first.2)?;
-    let payment = payment
-        .pointer("/paymentId")
-        .and_then(Value::as_str)
-        .context("no id")?;
-    let stranger = stack.buyer("stranger").await?;
-    let denied = stranger
-        .status(payment)
-        .await
-        .err()
-        .context("a stranger read the status")?;
-    assert!(format!("{denied:#}").contains("404"), "{denied:#}");
     stack.stop().await
 }
 

@@ -1,6 +1,6 @@
 //! The same notice many times at once: every copy acknowledged, one effect.
 //!
-//! Proves PM-8 (duplicate notification), ED-3 and invariant_2 over the built worker.
+//! Proves PM-8 (duplicate notification), ED-3 and `invariant_2` over the built worker.
 
 use anyhow::{Context, Result};
 use tokio::task::JoinSet;

@@ -75,7 +75,7 @@ pub enum Method {
     Barcode(CodeOptions),
     /// Web ATM (card reader).
     WebAtm,
-    /// Apple Pay.
+    /// A wallet of Safari's, charged as a card.
     ApplePay,
     /// Taiwan's common QR code.
     Twqr,

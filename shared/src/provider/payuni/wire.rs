@@ -124,7 +124,7 @@ impl<'a> Fields<'a> {
 /// The inner `Status`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Status<'a> {
-    /// `SUCCESS`
+    /// Done as asked; for money it needs a TradeStatus of 1 as well (reference A.9).
     Success,
     /// No answer of the bank yet, or under review.
     Held(&'a str),
