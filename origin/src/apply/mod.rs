@@ -40,7 +40,7 @@ pub(crate) struct Step<'a> {
     pub(crate) delivery: DeliveryId,
     /// When the edge received it.
     pub(crate) received_at: Timestamp,
-    /// Now.
+    /// When this is applied, by the origin's clock.
     pub(crate) now: Timestamp,
     /// Whether user-core wants to know.
     pub(crate) to_user_core: bool,

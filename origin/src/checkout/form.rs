@@ -27,7 +27,7 @@ pub(super) struct Order<'a> {
     pub(super) number: &'a OrderNumber,
     /// The payment, for the way back.
     pub(super) payment: PaymentId,
-    /// Now.
+    /// When it was placed, written into the form.
     pub(super) placed_at: Timestamp,
 }
 

@@ -110,14 +110,14 @@ pub(crate) struct Call {
     pub(crate) request: Request,
     /// The call's id in the logs.
     pub(crate) delivery: DeliveryId,
-    /// Now.
+    /// When the call came in, by the origin's clock.
     pub(crate) now: Timestamp,
 }
 
 /// An answer, new or repeated.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Placed {
-    /// The answer.
+    /// What the page is told.
     pub(crate) answer: Answer,
     /// Whether it was given before.
     pub(crate) repeated: bool,

@@ -18,7 +18,7 @@ use super::{DbError, Instant, Tx};
 pub(crate) struct Stored<R, A> {
     /// The canonical request.
     pub(crate) request: R,
-    /// The answer.
+    /// What the page was told.
     pub(crate) answer: A,
 }
 
@@ -56,7 +56,7 @@ pub(crate) struct NewKey<'a, R, A> {
     pub(crate) request: &'a R,
     /// The payment that was made.
     pub(crate) payment: PaymentId,
-    /// The answer.
+    /// What the page was told.
     pub(crate) answer: &'a A,
 }
 

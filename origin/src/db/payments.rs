@@ -134,19 +134,19 @@ pub(crate) struct Instructions {
 /// What recomputing a payment changes.
 #[derive(Debug, Clone)]
 pub(crate) struct PaymentState {
-    /// `status`.
+    /// What all facts amount to.
     pub(crate) status: PaymentStatus,
-    /// `provider_payment_id`.
+    /// Of the newest charge, else what a notice told.
     pub(crate) provider_payment_id: Option<String>,
-    /// `error_message`.
+    /// Why, of a failed or canceled payment.
     pub(crate) error_message: Option<String>,
     /// `raw_payload`: what was told last, without secrets and personal data.
     pub(crate) told: Option<Value>,
-    /// `instructions`.
+    /// The newest code to pay with.
     pub(crate) instructions: Option<Instructions>,
-    /// `metadata`.
+    /// Facts that are neither charges nor columns: `metadata`.
     pub(crate) notes: Notes,
-    /// `pending_until`.
+    /// When it is given up; only ever later.
     pub(crate) pending_until: Timestamp,
 }
 

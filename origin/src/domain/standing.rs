@@ -107,13 +107,13 @@ pub(crate) struct UserCharge {
 /// PM-1's columns of `users`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct UserStanding {
-    /// `payment_status`.
+    /// Active while a charge is kept, else the newest payment's.
     pub(crate) payment_status: PaymentStatus,
-    /// `subscription_type`.
+    /// What the newest kept charge gives.
     pub(crate) subscription_type: Option<String>,
-    /// `subscription_expires_at`.
+    /// The first instant that is not paid for.
     pub(crate) expires_at: Option<Timestamp>,
-    /// `auto_renew`.
+    /// Whether the provider charges again.
     pub(crate) auto_renew: bool,
     /// `last_payment_provider` and `last_payment_reference`.
     pub(crate) last_payment: Option<(String, String)>,

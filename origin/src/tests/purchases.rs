@@ -192,6 +192,28 @@ async fn pm_4_a_paid_notice_reaches_payment_user_and_ledger() {
 }
 
 #[tokio::test]
+async fn pm_2_a_payments_row_has_the_columns_that_the_plans_named() {
+    let stage = Stage::start().await;
+    let (payment, order) = stage.buy("user-1", json!({ "planId": "pro-month" })).await;
+    stage
+        .apply(&Ecpay::failed(&order, "10100058", "no", "2026/11/21 10:01:00").signed())
+        .await;
+    let row = stage.payment(&payment).await;
+    let expected = json!({
+        "id": payment, "user_id": "user-1", "plan_id": "pro-month", "amount": 300, "currency": "TWD",
+        "provider": "ecpay", "provider_payment_id": trade_no(&order), "status": "failed",
+        "error_message": "10100058: no", "created_at": "2026-11-21T02:00:00+00:00", "updated_at": "2026-11-21T02:00:00+00:00",
+    });
+    for (column, value) in expected.as_object().unwrap() {
+        assert_eq!(&row[column], value, "{column}");
+    }
+    assert!(
+        row["raw_payload"].is_object() && row["metadata"].is_object(),
+        "{row}"
+    );
+}
+
+#[tokio::test]
 async fn pm_5_only_the_owner_reads_a_payments_status() {
     let stage = Stage::start().await;
     let (payment, order) = stage.buy("user-1", json!({ "planId": "pro-month" })).await;
