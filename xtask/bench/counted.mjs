@@ -5,13 +5,13 @@
 // Invariant: every other request goes through the worker as built. Not here: counting itself. Failure: none.
 
 import { takeCounts } from "./count.mjs";
-import Worker from "./index.js";
+import worker from "./index.js";
 
-export * from "./index.js";
+export { Caller, Inbox } from "./index.js";
 
-export default class extends Worker {
-  async fetch(request) {
+export default {
+  fetch(request, env, ctx) {
     if (request.url.endsWith("/bench/crossings")) return new Response(takeCounts());
-    return super.fetch(request);
-  }
-}
+    return worker.fetch(request, env, ctx);
+  },
+};

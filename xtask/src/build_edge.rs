@@ -45,7 +45,7 @@ pub enum Variant {
 /// A built worker.
 #[derive(Debug, Clone)]
 pub struct BuiltWorker {
-    /// Holds `index.js` and `index_bg.wasm`.
+    /// Holds `index.js` (the entry), `worker.js` and `index_bg.wasm`.
     pub folder: PathBuf,
 }
 
@@ -70,11 +70,20 @@ pub async fn build(config: &Config, tools: &Tools, variant: Variant) -> Result<(
         .in_repo("target/xtask/setup")
         .join(format!("worker-build-{}.log", std::process::id()));
     supervise::run("worker-build", command, log, LIMIT).await?;
+    put_entry_in_front(config, &built.folder)?;
     let size = fs::metadata(built.folder.join("index_bg.wasm"))
         .context("worker-build left no wasm")?
         .len();
     fs::write(built.folder.join(STAMP), inputs).context("stamp the worker")?;
     Ok((built, format!("{size} bytes of wasm")))
+}
+
+/// The runtime loads `index.js`: our entry, and worker-build's module beside it (why: edge/src/entry.mjs).
+fn put_entry_in_front(config: &Config, folder: &Path) -> Result<()> {
+    let index = folder.join("index.js");
+    fs::rename(&index, folder.join("worker.js")).context("worker-build left no index.js")?;
+    fs::copy(config.in_repo("edge/src/entry.mjs"), &index).context("put the entry in front of the worker")?;
+    Ok(())
 }
 
 fn worker_build(config: &Config, tools: &Tools, variant: Variant, folder: &Path) -> Command {

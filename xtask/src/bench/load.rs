@@ -3,7 +3,7 @@
 //! `edge` (which worker, which requests) → **`run`** → a `Round` of latencies → `report`.
 //!
 //! Invariants: every answer is read whole and compared with what a provider expects, so a worker cannot win by
-//! refusing; a round is bounded in requests and in time; each request is sent at most once.
+//! refusing; a round is bounded in requests and in time; no two answers are to one request.
 //! Not here: signing (`notices`), statistics (`report`). Raw HTTP/1.1 over kept connections, because a client
 //! library would cost more than the worker it measures.
 //! Failure: the first answer that is not the expected one ends the round with an error that quotes it.
@@ -129,34 +129,44 @@ async fn drive(
 /// A kept HTTP/1.1 connection.
 #[derive(Debug)]
 pub(super) struct Connection {
+    address: SocketAddr,
     stream: TcpStream,
     buffer: Vec<u8>,
 }
 
 impl Connection {
     pub(super) async fn open(address: SocketAddr) -> Result<Self> {
-        let stream = TcpStream::connect(address)
-            .await
-            .with_context(|| format!("connect to {address}"))?;
-        stream.set_nodelay(true).context("set TCP_NODELAY")?;
         Ok(Self {
-            stream,
+            address,
+            stream: connect(address).await?,
             buffer: Vec::with_capacity(1024),
         })
     }
 
-    /// Sends one whole request and reads one whole answer.
+    /// Sends one whole request and reads one whole answer. workerd closes a connection that was idle for 5 s, also
+    /// when it was workerd itself that stood still (waiting for the disk): such a request is sent again, once.
     pub(super) async fn ask(&mut self, request: &[u8]) -> Result<Answer> {
+        if let Some(answer) = self.try_ask(request).await? {
+            return Ok(answer);
+        }
+        self.stream = connect(self.address).await?;
+        self.try_ask(request)
+            .await?
+            .context("the connection is closed before the answer, twice")
+    }
+
+    /// `None`: closed without a byte of an answer.
+    async fn try_ask(&mut self, request: &[u8]) -> Result<Option<Answer>> {
         self.stream.write_all(request).await.context("send a request")?;
         self.buffer.clear();
         loop {
-            let read = self
-                .stream
-                .read_buf(&mut self.buffer)
-                .await
-                .context("read an answer")?;
+            let read = self.stream.read_buf(&mut self.buffer).await;
+            if self.buffer.is_empty() && matches!(&read, Ok(0) | Err(_)) {
+                return Ok(None);
+            }
+            let read = read.context("read an answer")?;
             if let Some(answer) = parse(&self.buffer)? {
-                return Ok(answer);
+                return Ok(Some(answer));
             }
             if read == 0 || self.buffer.len() > ANSWER_BYTES_MAX {
                 bail!(
@@ -166,6 +176,14 @@ impl Connection {
             }
         }
     }
+}
+
+async fn connect(address: SocketAddr) -> Result<TcpStream> {
+    let stream = TcpStream::connect(address)
+        .await
+        .with_context(|| format!("connect to {address}"))?;
+    stream.set_nodelay(true).context("set TCP_NODELAY")?;
+    Ok(stream)
 }
 
 /// The answer, once all of it is there.

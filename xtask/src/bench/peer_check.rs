@@ -45,10 +45,8 @@ pub(super) async fn check(
                     .with_context(|| format!("{name}: {}", worker.name))?,
             );
         }
-        let seen = origin
-            .wait_for(before.saturating_add(expected))
-            .await?
-            .saturating_sub(before);
+        origin.wait_for(before.saturating_add(expected)).await?;
+        let seen = origin.requests().saturating_sub(before);
         ensure!(
             seen == expected,
             "{} has forwarded {seen} notices instead of {expected}",

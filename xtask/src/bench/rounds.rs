@@ -91,7 +91,7 @@ impl Rounds {
 }
 
 async fn one(worker: &Running, requests: &Requests, origin: Option<&StubOrigin>) -> Result<Round> {
-    let before = origin.map(StubOrigin::requests).unwrap_or_default();
+    let before = origin.map(StubOrigin::deliveries).unwrap_or_default();
     let spent_before = cpu_time::of_process(worker.pid);
     let watch = Stopwatch::start();
     let mut measured = load::run(worker.address, requests, LIMITS).await?;

@@ -3,19 +3,22 @@
 //! worker's Durable Object → **stub** → the answer that lets it mark the notice delivered.
 //!
 //! Invariant: it costs the machine as little as an HTTP server can, so that what is measured is the worker. It
-//! counts what it received: a worker that answered without forwarding would show.
+//! counts what it received, requests and distinct deliveries: a worker that answered without forwarding would show,
+//! and a delivery that was sent again after a time-out counts once.
 //! Not here: any check of the hand-off. The peer check compares the signed text of both workers instead.
 //! Failure: a connection that breaks is dropped; the worker then shows it as a pending notice.
 
+use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
+use tollgate_shared::handoff::DELIVERY_HEADER;
 
 use crate::clock::Stopwatch;
 
@@ -36,6 +39,7 @@ pub(super) struct StubOrigin {
 #[derive(Debug, Default)]
 struct Seen {
     requests: AtomicUsize,
+    deliveries: Mutex<BTreeSet<Vec<u8>>>,
     last: Mutex<Vec<u8>>,
 }
 
@@ -59,25 +63,53 @@ impl StubOrigin {
         self.seen.requests.load(Ordering::Relaxed)
     }
 
-    /// Waits until it has answered at least so many requests, and says how many it has.
-    pub(super) async fn wait_for(&self, requests: usize) -> Result<usize> {
+    /// How many deliveries it has seen.
+    pub(super) fn deliveries(&self) -> usize {
+        locked(&self.seen.deliveries).len()
+    }
+
+    /// Waits until it has seen at least so many deliveries.
+    pub(super) async fn wait_for(&self, deliveries: usize) -> Result<()> {
         let watch = Stopwatch::start();
-        while self.requests() < requests {
-            let seen = self.requests();
+        while self.deliveries() < deliveries {
+            let seen = self.deliveries();
             ensure!(
                 watch.elapsed() < WAIT_LIMIT,
-                "the origin has seen {seen} notices instead of {requests}"
+                "the origin has seen {seen} notices instead of {deliveries}"
             );
             tokio::time::sleep(LOOK_INTERVAL).await;
         }
-        Ok(self.requests())
+        Ok(())
     }
 
     /// The last request, head and body.
     pub(super) fn last(&self) -> String {
-        let last = self.seen.last.lock().unwrap_or_else(PoisonError::into_inner);
-        String::from_utf8_lossy(&last).into_owned()
+        String::from_utf8_lossy(&locked(&self.seen.last)).into_owned()
     }
+}
+
+impl Seen {
+    fn note(&self, request: &[u8]) {
+        self.requests.fetch_add(1, Ordering::Relaxed);
+        locked(&self.deliveries).insert(delivery(request));
+        locked(&self.last).clear();
+        locked(&self.last).extend_from_slice(request);
+    }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The value of `tollgate-delivery`.
+fn delivery(request: &[u8]) -> Vec<u8> {
+    let lines = request.split(|byte| *byte == b'\n');
+    let mut values = lines.filter_map(|line| {
+        let (name, value) = line.split_at_checked(DELIVERY_HEADER.len())?;
+        name.eq_ignore_ascii_case(DELIVERY_HEADER.as_bytes())
+            .then(|| value.strip_prefix(b":"))?
+    });
+    values.next().unwrap_or_default().trim_ascii().to_vec()
 }
 
 impl Drop for StubOrigin {
@@ -106,11 +138,7 @@ async fn serve(mut stream: TcpStream, seen: Arc<Seen>) {
                 return;
             }
         }
-        seen.requests.fetch_add(1, Ordering::Relaxed);
-        seen.last
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone_from(&buffer);
+        seen.note(&buffer);
         if stream.write_all(answer.as_bytes()).await.is_err() {
             return;
         }
@@ -141,7 +169,7 @@ fn is_whole(buffer: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::is_whole;
+    use super::{delivery, is_whole};
 
     #[test]
     fn a_request_is_whole_with_its_last_byte() {
@@ -149,5 +177,12 @@ mod tests {
         assert!(is_whole(counted) && !is_whole(&counted[..counted.len() - 1]));
         let chunked = b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n";
         assert!(is_whole(chunked) && !is_whole(&chunked[..chunked.len() - 1]));
+    }
+
+    #[test]
+    fn a_delivery_is_known_by_its_header_in_any_case() {
+        let request = b"POST / HTTP/1.1\r\nHost: a\r\nTollgate-Delivery: 7\r\n\r\n";
+        assert_eq!(delivery(request), b"7");
+        assert_eq!(delivery(b"POST / HTTP/1.1\r\n\r\n"), b"");
     }
 }
