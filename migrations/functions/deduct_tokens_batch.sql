@@ -107,7 +107,9 @@ begin
             asked.is_candidate
                 and row_number() over (partition by asked.key, asked.is_candidate order by asked.n) = 1 as is_new
         from (
-            select request.n, request.key collate "C" as key, checked.fault,
+            select request.n, request.key collate "C" as key,
+                -- The empty fault: nothing is malformed, the company is unknown.
+                coalesce(checked.fault, case when company.company_id is null then '' end) as fault,
                 checked.fault is null and company.company_id is not null and first.id is null as is_candidate
             from unnest(p_idempotency_keys, p_company_ids, p_article_ids, p_amounts, p_metadata)
                 with ordinality as request (key, company, article, amount, metadata, n)
@@ -352,7 +354,7 @@ begin
         case when told.is_shown then told.taken_promotional else 0 end,
         case when told.is_shown then told.taken_purchased else 0 end,
         told.error_code,
-        coalesce(told.fault, told.differing)
+        coalesce(nullif(told.fault, ''), told.differing)
     from (
         select answer.*,
             coalesce(answer.error_code not in ('InvalidRequest', 'IdempotencyKeyReused', 'CompanyNotFound'), true) as is_shown
@@ -361,8 +363,8 @@ begin
                 first.id, first.status, first.balance_before, first.balance_after,
                 first.taken_monthly, first.taken_promotional, first.taken_purchased,
                 case
+                    when request.fault = '' then 'CompanyNotFound'
                     when request.fault is not null then 'InvalidRequest'
-                    when first.id is null then 'CompanyNotFound'
                     when compared.differing is not null then 'IdempotencyKeyReused'
                     when first.status = 'pending' then 'DeductionInProgress'
                     when first.status = 'failed' then split_part(first.error_message, ':', 1)

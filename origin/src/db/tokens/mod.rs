@@ -131,7 +131,10 @@ pub async fn deduct(tx: &Tx, deduction: &Deduction, now: Timestamp) -> Result<Ou
         /* p_record_id */ &id,
         /* p_now */ &Instant(now),
     ];
-    json::<rows::OutcomeRow>(tx, DEDUCT, params).await?.try_into().map_err(TokenError::Db)
+    json::<rows::OutcomeRow>(tx, DEDUCT, params)
+        .await?
+        .try_into()
+        .map_err(TokenError::Db)
 }
 
 const DEDUCT_BATCH: &str = "\
@@ -147,7 +150,10 @@ pub async fn deduct_batch(
     deductions: &[Deduction],
     now: Timestamp,
 ) -> Result<Vec<Outcome>, TokenError> {
-    let ids = deductions.iter().map(|_| new_id(now)).collect::<Result<Vec<_>, _>>()?;
+    let ids = deductions
+        .iter()
+        .map(|_| new_id(now))
+        .collect::<Result<Vec<_>, _>>()?;
     let texts = |of: fn(&Deduction) -> &str| deductions.iter().map(of).collect::<Vec<_>>();
     let amounts: Vec<i64> = deductions.iter().map(|one| one.amount.get()).collect();
     let metadata: Vec<Option<&Value>> = deductions.iter().map(|one| one.metadata.as_ref()).collect();
@@ -161,7 +167,9 @@ pub async fn deduct_batch(
         /* p_now */ &Instant(now),
     ];
     let rows = tx.query(DEDUCT_BATCH, params).await.map_err(refused)?;
-    rows.iter().map(|row| rows::read_outcome(row).map_err(TokenError::Db)).collect()
+    rows.iter()
+        .map(|row| rows::read_outcome(row).map_err(TokenError::Db))
+        .collect()
 }
 
 const RESERVE: &str = "\
@@ -286,7 +294,10 @@ select tollgate.token_expire_due($1, $2)";
 
 /// The sweep: brings at most `companies_max` companies up to date; fewer than that: none is left.
 pub async fn expire_due(tx: &Tx, companies_max: i32, now: Timestamp) -> Result<i32, TokenError> {
-    let row = tx.query_one(EXPIRE_DUE, &[&Instant(now), &companies_max]).await.map_err(refused)?;
+    let row = tx
+        .query_one(EXPIRE_DUE, &[&Instant(now), &companies_max])
+        .await
+        .map_err(refused)?;
     Ok(row.try_get(0).map_err(DbError::from)?)
 }
 
@@ -327,7 +338,9 @@ pub async fn history(
     let (at, id) = before.unzip();
     let params: Params<'_> = &[&company.as_str(), &at.map(Instant), &id, &limit];
     let rows = tx.query(HISTORY, params).await.map_err(refused)?;
-    rows.iter().map(|row| rows::read_record(row.try_get(0).map_err(DbError::from)?).map_err(TokenError::Db)).collect()
+    rows.iter()
+        .map(|row| rows::read_record(row.try_get(0).map_err(DbError::from)?).map_err(TokenError::Db))
+        .collect()
 }
 
 const RECORD_BY_KEY: &str = "\
@@ -335,10 +348,19 @@ const RECORD_BY_KEY: &str = "\
 select tollgate.token_record_by_key($1, $2)";
 
 /// The record of a key, if it is this company's.
-pub async fn record_by_key(tx: &Tx, key: &TokenKey, company: &CompanyId) -> Result<Option<Record>, TokenError> {
-    let row = tx.query_one(RECORD_BY_KEY, &[&key.as_str(), &company.as_str()]).await.map_err(refused)?;
+pub async fn record_by_key(
+    tx: &Tx,
+    key: &TokenKey,
+    company: &CompanyId,
+) -> Result<Option<Record>, TokenError> {
+    let row = tx
+        .query_one(RECORD_BY_KEY, &[&key.as_str(), &company.as_str()])
+        .await
+        .map_err(refused)?;
     let found: Option<Json<rows::RecordRow>> = row.try_get(0).map_err(DbError::from)?;
-    found.map(|found| rows::read_record(found).map_err(TokenError::Db)).transpose()
+    found
+        .map(|found| rows::read_record(found).map_err(TokenError::Db))
+        .transpose()
 }
 
 const FAULTS: &str = "\

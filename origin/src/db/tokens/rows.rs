@@ -180,7 +180,9 @@ impl TryFrom<OutcomeRow> for Outcome {
 pub(super) fn read_record(Json(row): Json<RecordRow>) -> Result<Record, DbError> {
     let outcome = Outcome::try_from(row.outcome)?;
     Ok(Record {
-        id: outcome.record_id.ok_or(DbError::Unreadable { column: "token_deduction_records.id" })?,
+        id: outcome.record_id.ok_or(DbError::Unreadable {
+            column: "token_deduction_records.id",
+        })?,
         outcome,
         key: row.idempotency_key,
         company: row.company_id,
@@ -208,7 +210,11 @@ pub(super) fn read_outcome(row: &Row) -> Result<Outcome, DbError> {
         status: status.map(read_status).transpose()?,
         balance_before: row.try_get(4)?,
         balance_after: row.try_get(5)?,
-        taken: Taken { monthly: row.try_get(6)?, promotional: row.try_get(7)?, purchased: row.try_get(8)? },
+        taken: Taken {
+            monthly: row.try_get(6)?,
+            promotional: row.try_get(7)?,
+            purchased: row.try_get(8)?,
+        },
         refusal: error_code.map(read_refusal).transpose()?,
         field: row.try_get(10)?,
     })
@@ -220,12 +226,19 @@ fn read_status(status: &str) -> Result<RecordStatus, DbError> {
         "completed" => Ok(RecordStatus::Completed),
         "failed" => Ok(RecordStatus::Failed),
         "compensated" => Ok(RecordStatus::Compensated),
-        _ => Err(DbError::Unreadable { column: "token_deduction_records.status" }),
+        _ => Err(DbError::Unreadable {
+            column: "token_deduction_records.status",
+        }),
     }
 }
 
 /// By the name of the variant, which is what the functions answer.
 fn read_refusal(error_code: &str) -> Result<TokenRefusal, DbError> {
-    let named = TokenRefusal::ALL.iter().copied().find(|refusal| format!("{refusal:?}") == error_code);
-    named.ok_or(DbError::Unreadable { column: "deduct_tokens_batch.error_code" })
+    let named = TokenRefusal::ALL
+        .iter()
+        .copied()
+        .find(|refusal| format!("{refusal:?}") == error_code);
+    named.ok_or(DbError::Unreadable {
+        column: "deduct_tokens_batch.error_code",
+    })
 }

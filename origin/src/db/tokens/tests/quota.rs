@@ -1,0 +1,156 @@
+//! Quotas: granted per period, expired by entry at its end, carried over up to a maximum, whenever somebody looks.
+
+use super::{Book, DAY_MS, at, company};
+use crate::db::tokens::{self, BucketKind};
+
+/// 28 February, 31 March and 30 April 2026 in Taipei, from the anchor on 31 January.
+const PERIODS: [i64; 4] = [0, 28 * DAY_MS, 59 * DAY_MS, 89 * DAY_MS];
+
+#[tokio::test]
+async fn tb_1_unused_quota_expires_at_the_end_of_its_period_by_an_entry() {
+    let book = Book::new().await;
+    book.plan("acme", 1000, 0, 0, 0).await;
+    assert_eq!(book.figures("acme", 0).await, [1000, 0, 0, 0]);
+    assert!(book.deduct("k", "acme", 400, 1).await.success);
+    assert_eq!(book.figures("acme", PERIODS[1] - 1).await, [600, 0, 0, 0]);
+    assert_eq!(book.figures("acme", PERIODS[1]).await, [1000, 0, 0, 0]);
+    let expired =
+        "select sum(amount)::bigint from tollgate.ledger_entry where account_kind = 'token_expired'";
+    assert_eq!(book.count(expired).await, 600);
+    assert_eq!(book.figures("acme", PERIODS[2] - 1).await, [1000, 0, 0, 0]);
+    // Nobody looked for two months: the books read as if somebody had, on the minute.
+    assert_eq!(book.figures("acme", PERIODS[3] + 5).await, [1000, 0, 0, 0]);
+    assert_eq!(book.count(expired).await, 2600);
+    let boundaries = "select count(*) from tollgate.ledger_transaction \
+        where kind = 'token_expire' and occurred_at in \
+        ('2026-02-27T16:00:00Z', '2026-03-30T16:00:00Z', '2026-04-29T16:00:00Z')";
+    assert_eq!(book.count(boundaries).await, 3);
+    assert_eq!(book.faults().await, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_deduction_after_the_end_of_the_period_cannot_spend_its_quota() {
+    let book = Book::new().await;
+    book.give("acme", BucketKind::Monthly, 100, 100, Some(1000), 0)
+        .await;
+    book.buy("acme", 10, 1).await;
+    let outcome = book.deduct("k", "acme", 20, 1000).await;
+    assert_eq!((outcome.success, outcome.balance_before), (false, Some(10)));
+    assert_eq!(book.figures("acme", 1000).await, [0, 0, 10, 0]);
+}
+
+#[tokio::test]
+async fn what_the_plan_carries_over_has_a_maximum_over_all_periods() {
+    let book = Book::new().await;
+    book.plan("acme", 1000, 150, 0, 0).await;
+    book.deduct("k", "acme", 900, 1).await;
+    assert_eq!(book.figures("acme", PERIODS[1]).await, [1100, 0, 0, 0]);
+    // 1,100 unused, of which 150 go over: what was carried once has no place of its own.
+    assert_eq!(book.figures("acme", PERIODS[2]).await, [1150, 0, 0, 0]);
+    assert_eq!(book.faults().await, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn ending_a_plan_leaves_what_was_granted_and_setting_it_again_grants_no_period_twice() {
+    let book = Book::new().await;
+    book.plan("acme", 1000, 0, 0, 0).await;
+    book.plan("acme", 1000, 0, 0, 5).await;
+    assert_eq!(book.figures("acme", 5).await, [1000, 0, 0, 0]);
+    book.plan("acme", 0, 0, 0, 10).await;
+    book.plan("acme", 1000, 0, 0, 20).await;
+    assert_eq!(book.figures("acme", 20).await, [1000, 0, 0, 0]);
+    book.plan("acme", 0, 0, 0, 30).await;
+    assert_eq!(book.figures("acme", PERIODS[1]).await, [0, 0, 0, 0]);
+    // Begun again in the third period: that one is granted, the second is not made up for.
+    book.plan("acme", 700, 0, 0, PERIODS[2] + DAY_MS).await;
+    assert_eq!(book.figures("acme", PERIODS[2] + DAY_MS).await, [700, 0, 0, 0]);
+    let granted = "select count(*) from tollgate.ledger_transaction where kind = 'token_grant'";
+    assert_eq!(book.count(granted).await, 2);
+}
+
+#[tokio::test]
+async fn reserved_quota_outlives_its_period_until_the_job_is_settled() {
+    let book = Book::new().await;
+    let end = PERIODS[1];
+    book.plan("acme", 1000, 0, 0, 0).await;
+    book.reserve("job", "acme", 300, end + 1000, end - 1000).await;
+    assert_eq!(book.figures("acme", end).await, [1300, 0, 0, 300]);
+    let settled = book.settle("job", "acme", 200, end + 1).await.unwrap();
+    assert_eq!(settled.outcome.taken.monthly, 200);
+    assert_eq!(book.figures("acme", end + 1).await, [1000, 0, 0, 0]);
+    assert_eq!(book.faults().await, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn the_share_of_an_expired_bucket_goes_where_the_plan_says() {
+    let book = Book::new().await;
+    for (of, days) in [("strict", 0), ("kind", 7)] {
+        book.plan(of, 1000, 0, days, 0).await;
+        book.give(of, BucketKind::Purchased, 50, 100, None, 1).await;
+        assert!(book.deduct(&format!("k-{of}"), of, 1020, 2).await.success);
+        book.compensate(&format!("k-{of}"), of, PERIODS[1] + 1)
+            .await
+            .unwrap();
+    }
+    assert_eq!(book.figures("strict", PERIODS[1] + 1).await, [1000, 0, 50, 0]);
+    assert_eq!(book.figures("kind", PERIODS[1] + 1).await, [1000, 1000, 50, 0]);
+    assert_eq!(
+        book.figures("kind", PERIODS[1] + 1 + 7 * DAY_MS).await,
+        [1000, 0, 50, 0]
+    );
+    assert_eq!(book.faults().await, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_past_balance_counts_an_expiry_from_when_it_fell_due_however_late_it_was_recorded() {
+    let book = Book::new().await;
+    book.give("acme", BucketKind::Promotional, 100, 100, Some(1000), 0)
+        .await;
+    book.buy("acme", 10, 5).await;
+    book.deduct("k", "acme", 30, 500).await;
+    let acme = &company("acme");
+    for (past, total) in [
+        (0, 100),
+        (4, 100),
+        (5, 110),
+        (499, 110),
+        (500, 80),
+        (999, 80),
+        (1000, 10),
+        (9999, 10),
+    ] {
+        let read = |tx| async move { tokens::balance_at(&tx, acme, at(past), at(10_000)).await };
+        assert_eq!(
+            book.db.run_tx("test", read).await.unwrap().total,
+            total,
+            "at {past}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn the_sweep_reaches_every_company_and_then_has_nothing_left() {
+    let book = Book::new().await;
+    for number in 0..5 {
+        book.give(
+            &format!("c{number}"),
+            BucketKind::Promotional,
+            10,
+            100,
+            Some(1000),
+            0,
+        )
+        .await;
+    }
+    let mut swept = Vec::new();
+    for _ in 0..4 {
+        let run = |tx| async move { tokens::expire_due(&tx, 2, at(1000)).await };
+        swept.push(book.db.run_tx("test", run).await.unwrap());
+    }
+    assert_eq!(swept, [2, 2, 1, 0]);
+    assert_eq!(
+        book.count("select sum(remaining)::bigint from tollgate.token_buckets")
+            .await,
+        0
+    );
+}
