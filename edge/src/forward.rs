@@ -36,6 +36,16 @@ pub(crate) async fn verify_only(call: &Call<'_>) -> Answer {
     }
 }
 
+/// What no code of ours may do: `cargo xtask bench edge` sees that the requests after it are answered.
+#[cfg(feature = "bench")]
+#[expect(
+    clippy::panic,
+    reason = "only in the build for the benchmark, to see the recovery"
+)]
+pub(crate) fn panic_on_purpose() -> Answer {
+    panic!("on purpose")
+}
+
 async fn try_webhook(call: &Call<'_>, named: Named<'_>, notice: &str, keep: bool) -> Result<Answer, Answer> {
     let source =
         verify::source(call.settings, named).map_err(|refusal| Answer::problem(&refusal.problem()))?;

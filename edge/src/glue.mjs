@@ -12,8 +12,11 @@ const TOO_LARGE = 413;
 const LIMITED = 429;
 const LIMITER_FAILED = 503;
 
-// Awaits for a task of Rust (`task.rs`): one crossing an await. `resume` returns the next promise, or the result.
+// Awaits for a task of Rust (`task.rs`): one crossing an await. `resume` returns the next promise, or the result. A
+// task whose instance has panicked or was started again fails here: to resume it would call into other memory.
 export async function drive(resume, number, promise) {
+  const life = globalThis.__worker_init_state; // of the crate `worker`, which is loaded after this module
+  const instance = life.instanceId;
   let step = promise;
   while (step instanceof Promise) {
     let value;
@@ -24,6 +27,7 @@ export async function drive(resume, number, promise) {
       value = thrown;
       fulfilled = false;
     }
+    if (life.criticalError || life.instanceId !== instance) throw new Error("the wasm instance was started again");
     step = resume(number, fulfilled, value);
   }
   return step;

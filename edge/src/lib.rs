@@ -90,5 +90,7 @@ async fn dispatch(call: &Call<'_>, route: Route<'_>) -> Answer {
         Route::Unknown => answer::not_found(),
         #[cfg(feature = "bench")]
         Route::BenchVerify => forward::verify_only(call).await,
+        #[cfg(feature = "bench")]
+        Route::BenchPanic => forward::panic_on_purpose(),
     }
 }

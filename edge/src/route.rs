@@ -60,6 +60,9 @@ pub(crate) enum Route<'a> {
     /// Verify and answer, nothing else (`cargo xtask bench edge`).
     #[cfg(feature = "bench")]
     BenchVerify,
+    /// Panic, so that the recovery can be seen (`cargo xtask bench edge`).
+    #[cfg(feature = "bench")]
+    BenchPanic,
 }
 
 /// Finds the handler.
@@ -97,6 +100,8 @@ pub(crate) fn find<'a>(method: &str, path: &'a str) -> Route<'a> {
         }
         #[cfg(feature = "bench")]
         (Some("bench"), Some("verify"), None, None, None) => post(method, Route::BenchVerify),
+        #[cfg(feature = "bench")]
+        (Some("bench"), Some("panic"), None, None, None) => post(method, Route::BenchPanic),
         _ => Route::Unknown,
     }
 }
@@ -141,6 +146,8 @@ impl Route<'_> {
             Self::Unknown => "unknown",
             #[cfg(feature = "bench")]
             Self::BenchVerify => "bench-verify",
+            #[cfg(feature = "bench")]
+            Self::BenchPanic => "bench-panic",
         }
     }
 }

@@ -19,7 +19,7 @@ use super::report::Report;
 use super::rounds::{self, Rounds};
 use super::stub_origin::StubOrigin;
 use super::workers::Subject;
-use super::{cold_start, crossings, peer_check};
+use super::{cold_start, crossings, peer_check, recovery};
 use crate::build_edge::BuiltWorker;
 use crate::config::Config;
 use crate::progress::say;
@@ -28,6 +28,7 @@ use crate::supervise;
 /// Notices of the peer check and of the crossing count come from beyond those of the rounds.
 const CHECK_FIRST: usize = 900_000_000;
 const CROSSINGS_FIRST: usize = 910_000_000;
+const RECOVERY_FIRST: usize = 920_000_000;
 
 /// Builds nothing: measures the worker of the `bench` variant and prints the results.
 pub async fn run(config: &Config, worker: &BuiltWorker) -> Result<()> {
@@ -42,6 +43,8 @@ pub async fn run(config: &Config, worker: &BuiltWorker) -> Result<()> {
     let ours = subjects.ours.start(config, origin.address).await?;
     let cases = peer_check::check(&peer, &ours, &origin, CHECK_FIRST).await?;
     report.text(&format!("peer check: the same answers to {cases} notices"));
+    recovery::check(&ours, RECOVERY_FIRST).await?;
+    report.text("after a panic: every notice answered again");
     let all = [&hello, &peer, &ours];
     report_path(&mut report, "verify", &rounds::verify(&all).await?);
     report_path(&mut report, "full", &rounds::webhook(&all, &origin).await?);
