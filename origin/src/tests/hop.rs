@@ -337,7 +337,7 @@ async fn ed_3_other_media_types_are_refused() {
             "multipart/form-data",
         ] {
             let mut call = call("POST", path, "user-1", b"{}");
-            call.headers = vec![("content-type", declared), ("idempotency-key", "k")];
+            call.headers = vec![("content-type", declared)];
             let answer = stage.call(call).await;
             assert_eq!(
                 (answer.status, answer.problem()),
@@ -354,43 +354,63 @@ struct BadCheckout {
     name: &'static str,
     refusal: (u16, &'static str),
     subject: &'static str,
-    keys: Vec<String>,
     body: Vec<u8>,
 }
 
 fn bad_checkouts() -> Vec<BadCheckout> {
-    let good = br#"{"planId":"pro-month"}"#.to_vec();
-    let bad = |name, refusal, keys: &[&str], body: &[u8]| BadCheckout {
+    let good = br#"{"idempotencyKey":"k","planId":"pro-month"}"#;
+    let bad = |name, refusal, body: &[u8]| BadCheckout {
         name,
         refusal,
         subject: "user-1",
-        keys: keys.iter().map(|key| (*key).to_owned()).collect(),
         body: body.to_vec(),
     };
+    let with_key = |key: &str| format!(r#"{{"idempotencyKey":"{key}","planId":"pro-month"}}"#).into_bytes();
     let (malformed_key, malformed_body) = ((400, "idempotency-key-malformed"), (400, "malformed-body"));
     let oversize = [good.as_slice(), " ".repeat(16 * 1024).as_bytes()].concat();
     vec![
         BadCheckout {
             subject: "",
-            ..bad("no session", (401, "session-required"), &["k"], &good)
+            ..bad("no session", (401, "session-required"), good)
         },
         BadCheckout {
             subject: "user/1",
-            ..bad("a bad user", (401, "handoff-refused"), &["k"], &good)
+            ..bad("a bad user", (401, "handoff-refused"), good)
         },
-        bad("no key", (400, "idempotency-key-missing"), &[], &good),
-        bad("empty key", malformed_key, &[""], &good),
-        bad("a space", malformed_key, &["a b"], &good),
-        bad("a long key", malformed_key, &["k".repeat(256).as_str()], &good),
-        bad("two keys", malformed_key, &["a", "b"], &good),
-        bad("oversize", (413, "body-too-long"), &["k"], &oversize),
+        bad(
+            "no key",
+            (400, "idempotency-key-missing"),
+            br#"{"planId":"pro-month"}"#,
+        ),
+        bad("empty key", malformed_key, &with_key("")),
+        bad("a space", malformed_key, &with_key("a b")),
+        bad("a long key", malformed_key, &with_key(&"k".repeat(256))),
+        bad(
+            "a key of another type",
+            malformed_body,
+            br#"{"idempotencyKey":7,"planId":"pro-month"}"#,
+        ),
+        bad(
+            "two keys",
+            malformed_body,
+            br#"{"idempotencyKey":"a","idempotencyKey":"b","planId":"pro-month"}"#,
+        ),
+        bad("oversize", (413, "body-too-long"), &oversize),
         bad(
             "twice",
             malformed_body,
-            &["k"],
-            br#"{"planId":"pro-month","planId":"basic-month"}"#,
+            br#"{"idempotencyKey":"k","planId":"pro-month","planId":"basic-month"}"#,
         ),
-        bad("not UTF-8", malformed_body, &["k"], b"{\"planId\":\"\xff\"}"),
+        bad(
+            "an unknown member",
+            malformed_body,
+            br#"{"idempotencyKey":"k","planId":"pro-month","amount":1}"#,
+        ),
+        bad(
+            "not UTF-8",
+            malformed_body,
+            b"{\"idempotencyKey\":\"k\",\"planId\":\"\xff\"}",
+        ),
     ]
 }
 
@@ -399,13 +419,11 @@ async fn pm_3_bad_checkout_calls_are_refused_and_write_nothing() {
     let stage = Stage::start().await;
     let before = stage.tally().await;
     for bad in bad_checkouts() {
-        let keys = bad.keys.iter().map(|key| ("idempotency-key", key.as_str()));
-        let headers = keys.chain([("content-type", "application/json")]).collect();
         let call = Call {
             method: "POST",
             path: CHECKOUT,
             subject: bad.subject,
-            headers,
+            headers: vec![("content-type", "application/json")],
             body: bad.body,
         };
         let answer = stage.call(call).await;

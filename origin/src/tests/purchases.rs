@@ -6,7 +6,7 @@ use serde_json::json;
 use tollgate_shared::form::encode;
 
 use super::notices::{Ecpay, payuni, trade_no};
-use super::stage::{Stage, settings, taipei};
+use super::stage::{Call, Stage, settings, taipei};
 use crate::db::look;
 
 const DAY: Duration = Duration::from_hours(24);
@@ -512,6 +512,22 @@ async fn pm_3_a_repeated_checkout_gives_the_first_answer_and_a_changed_one_is_na
     let again = stage.checkout("user-1", "key-1", body.clone()).await;
     assert_eq!((again.status, &again.body), (200, &first.body));
     assert_eq!(again.headers["idempotency-replayed"], "true");
+    let mut keyed = body.clone();
+    keyed["idempotencyKey"] = json!("key-1");
+    let swapped = stage
+        .call(Call {
+            method: "POST",
+            path: "/internal/v1/payments/checkout",
+            subject: "user-1",
+            headers: vec![("content-type", "application/json"), ("idempotency-key", "key-2")],
+            body: keyed.to_string().into_bytes(),
+        })
+        .await;
+    assert_eq!(
+        (swapped.status, &swapped.body),
+        (200, &first.body),
+        "a header that nobody signed names no other effect"
+    );
     for (field, changed) in [
         (
             "planId",

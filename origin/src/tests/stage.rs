@@ -276,12 +276,15 @@ impl Stage {
     }
 
     /// Asks for a checkout.
-    pub(crate) async fn checkout(&self, user: &str, key: &str, body: Value) -> Answer {
+    pub(crate) async fn checkout(&self, user: &str, key: &str, mut body: Value) -> Answer {
+        if let Some(members) = body.as_object_mut() {
+            members.insert("idempotencyKey".into(), json!(key));
+        }
         self.call(Call {
             method: "POST",
             path: "/internal/v1/payments/checkout",
             subject: user,
-            headers: vec![("content-type", "application/json"), ("idempotency-key", key)],
+            headers: vec![("content-type", "application/json")],
             body: body.to_string().into_bytes(),
         })
         .await
