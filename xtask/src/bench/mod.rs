@@ -13,6 +13,7 @@ mod figures;
 mod load;
 mod notices;
 mod peer_check;
+mod recovery;
 mod report;
 mod rounds;
 mod stub_origin;
