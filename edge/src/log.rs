@@ -10,6 +10,7 @@ use serde::Serialize;
 use tollgate_shared::time::Timestamp;
 
 use crate::answer::Answer;
+use crate::origin::Reply;
 use crate::receive::Head;
 use crate::{clock, port};
 
@@ -55,22 +56,26 @@ pub(crate) fn request(head: &Head<'_>, route: &str, answer: &Answer, all: bool) 
     write(&line, answer.status >= 500);
 }
 
-/// An attempt to deliver an event to the origin ended; status 0 is no answer.
-pub(crate) fn delivery(delivery: &str, status: Option<u16>, problem: &str, all: bool) {
-    let status = status.unwrap_or_default();
-    let well = (200..300).contains(&status);
-    if all || !well {
-        let outcome = if well { "delivered" } else { problem };
-        write(
-            &Attempt {
-                event: "delivery",
-                delivery,
-                status,
-                outcome,
-            },
-            !well,
-        );
+/// An attempt to deliver an event to the origin ended; status 0 is no answer, outcome `foreign` one that is not in
+/// the origin's words.
+pub(crate) fn delivery(delivery: &str, reply: Option<&Reply>, delivered: bool, all: bool) {
+    if delivered && !all {
+        return;
     }
+    let problem = reply.map(Reply::problem_slug).unwrap_or_default();
+    let outcome = match (delivered, reply, problem.as_str()) {
+        (true, ..) => "delivered",
+        (false, None, _) => "no-answer",
+        (false, Some(_), "") => "foreign",
+        (false, Some(_), problem) => problem,
+    };
+    let line = Attempt {
+        event: "delivery",
+        delivery,
+        status: reply.map_or(0, |reply| reply.status),
+        outcome,
+    };
+    write(&line, !delivered);
 }
 
 /// The runtime failed us: its words name a statement or a limit, never a value.

@@ -19,6 +19,9 @@ use crate::{port, task};
 /// How long an origin that is not configured takes not to answer.
 const UNCONFIGURED_MS: u32 = 50;
 
+/// What every problem type of ours begins with (`shared::problem`).
+const PROBLEM_PREFIX: &str = "urn:tollgate:problem:";
+
 /// What is asked of the origin.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Question<'a> {
@@ -129,22 +132,37 @@ pub(crate) fn unpack(packed: &str) -> Option<Reply> {
 }
 
 impl Reply {
-    /// The last word of the problem's type, if the body is a problem document.
+    /// The last word of the problem's type, if the body is one of our problem documents; empty otherwise.
     pub(crate) fn problem_slug(&self) -> String {
         #[derive(serde::Deserialize)]
         struct Typed {
             #[serde(rename = "type")]
             type_urn: String,
         }
-        let typed = serde_json::from_str::<Typed>(&self.body)
-            .map(|typed| typed.type_urn)
-            .unwrap_or_default();
-        let slug = typed.rsplit(':').next().unwrap_or_default();
+        let typed = serde_json::from_str::<Typed>(&self.body).unwrap_or(Typed {
+            type_urn: String::new(),
+        });
+        let slug = typed.type_urn.strip_prefix(PROBLEM_PREFIX).unwrap_or_default();
         if slug.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-') {
             slug.to_owned()
         } else {
             String::new()
         }
+    }
+
+    /// Whether the origin says, in its own words, that it has the event. A status alone is not believed: a
+    /// maintenance page, a single-page app or a tunnel answers 200 as well.
+    pub(crate) fn takes_event(&self) -> bool {
+        #[derive(serde::Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Taken {
+            outcome: String,
+            event_id: uuid::Uuid,
+        }
+        (200..300).contains(&self.status)
+            && serde_json::from_str::<Taken>(&self.body).is_ok_and(|taken| {
+                matches!(taken.outcome.as_str(), "accepted" | "repeated") && !taken.event_id.is_nil()
+            })
     }
 }
 
@@ -208,6 +226,39 @@ mod tests {
     }
 
     #[test]
+    fn ed_5_only_the_origins_own_words_say_that_it_has_the_event() {
+        let takes = |status: u16, body: &str| {
+            Reply {
+                status,
+                content_type: String::new(),
+                header: String::new(),
+                body: body.to_owned(),
+            }
+            .takes_event()
+        };
+        let id = r#""eventId":"01997c5e-0000-7000-8000-000000000001""#;
+        for outcome in ["accepted", "repeated"] {
+            let body = format!(r#"{{"outcome":"{outcome}","applied":true,{id}}}"#);
+            assert!(takes(200, &body) && takes(202, &body), "{body}");
+            assert!(!takes(500, &body) && !takes(302, &body), "{body}");
+        }
+        for foreign in [
+            "",
+            "<!doctype html><title>We are back soon</title>",
+            "{}",
+            "null",
+            r#"{"status":"ok"}"#,
+            r#"{"outcome":"accepted"}"#,
+            r#"{"outcome":"accepted","eventId":"soon"}"#,
+            r#"{"outcome":"accepted","eventId":"00000000-0000-0000-0000-000000000000"}"#,
+            &format!(r#"{{"outcome":"maintenance",{id}}}"#),
+            &format!(r#"{{{id}}}"#),
+        ] {
+            assert!(!takes(200, foreign), "{foreign}");
+        }
+    }
+
+    #[test]
     fn only_a_plain_slug_is_taken_from_a_problem() {
         let slug = |body: &str| {
             Reply {
@@ -222,7 +273,14 @@ mod tests {
             slug(r#"{"type":"urn:tollgate:problem:key-mismatch"}"#),
             "key-mismatch"
         );
-        assert_eq!(slug(r#"{"type":"<script>"}"#), "");
+        for foreign in [
+            r#"{"type":"<script>"}"#,
+            r#"{"type":"urn:tollgate:problem:<script>"}"#,
+            r#"{"type":"https://proxy.example/problems:malformed-body"}"#,
+            r#"{"type":"about:blank"}"#,
+        ] {
+            assert_eq!(slug(foreign), "", "{foreign}");
+        }
         assert_eq!(slug("no JSON"), "");
     }
 }

@@ -11,9 +11,10 @@
 use std::rc::Rc;
 use std::time::Duration;
 
+use super::outage::presence;
 use super::state::{Occurrence, State, Verdict, next, verdict};
 use super::{IN_FLIGHT_MAX, Shard, backoff};
-use crate::origin::{self, Question};
+use crate::origin::{self, Question, Reply};
 use crate::parcel::Parcel;
 use crate::port::{self, Broken};
 use crate::{clock, config, log, task};
@@ -24,13 +25,15 @@ const BUDGET_MS: u32 = 2_000;
 const FLUSH_MS: u32 = 1_000;
 /// How many due heads one search of the table gives.
 const HEADS: u32 = 64;
+/// How long an attempt lasts whose parcel cannot be read.
+const UNREADABLE_MS: u32 = 50;
 
 /// Sends one event in the background. The caller has seen that the order may start.
 pub(super) fn start(shard: &Rc<Shard>, key: &str, order: &str, bytes: Vec<u8>, attempts: u32) {
     shard.in_flight.borrow_mut().insert(order.to_owned());
     let (shard, key, order) = (Rc::clone(shard), key.to_owned(), order.to_owned());
     task::spawn(async move {
-        let verdict = attempt(&shard, &bytes).await;
+        let verdict = attempt(&shard, &order, &bytes).await;
         if let Err(broken) = settle(&shard, &key, attempts, verdict) {
             log::broken("inbox-settle", &broken.0);
         }
@@ -81,10 +84,14 @@ fn next_due(shard: &Shard) -> Result<Option<(String, String)>, Broken> {
     Ok(due.pop_front())
 }
 
-async fn attempt(shard: &Shard, bytes: &[u8]) -> Verdict {
+async fn attempt(shard: &Shard, order: &str, bytes: &[u8]) -> Verdict {
     let parcel = Parcel::decode(bytes);
     let Some((parcel, envelope)) = parcel.and_then(|parcel| Some((parcel, parcel.envelope()?))) else {
-        return Verdict::Parked("unreadable".to_owned());
+        log::broken("inbox-parcel", "unreadable: written by a newer deployment?");
+        // An attempt that ended within the event that started it would start the next one on top of its own
+        // stack: as deep as there are such rows.
+        let _slept = task::wait(port::sleep(UNREADABLE_MS)).await;
+        return Verdict::Kept;
     };
     let (delivery, body) = (parcel.delivery.to_string(), envelope.to_json());
     let question = Question {
@@ -100,25 +107,17 @@ async fn attempt(shard: &Shard, bytes: &[u8]) -> Verdict {
     let reply = origin::ask(&shard.env, &settings, &question, clock::now())
         .await
         .ok();
-    let status = reply.as_ref().map(|reply| reply.status);
-    let problem = reply
-        .filter(|reply| reply.status >= 400)
-        .map(|reply| reply.problem_slug());
-    note_origin(shard, status);
-    log::delivery(
-        &delivery,
-        status,
-        problem.as_deref().unwrap_or_default(),
-        settings.log_all,
-    );
-    verdict(status, problem.as_deref().unwrap_or_default())
+    note_origin(shard, order, reply.as_ref());
+    let verdict = verdict(reply.as_ref());
+    let delivered = verdict == Verdict::Delivered;
+    log::delivery(&delivery, reply.as_ref(), delivered, settings.log_all);
+    verdict
 }
 
-/// Sees the origin go and come back. An answer of its own, even a refusal, shows that it is there; one poisonous
-/// event that it always fails on does not look like an outage.
-fn note_origin(shard: &Shard, status: Option<u16>) {
-    let gone = matches!(status, None | Some(502..=504));
-    if shard.origin_gone.replace(gone) && !gone {
+/// Sees the origin go and come back (`outage` says what counts).
+fn note_origin(shard: &Shard, order: &str, reply: Option<&Reply>) {
+    let back = shard.outage.borrow_mut().note(order, presence(reply));
+    if back {
         match shard.store.release(clock::now()) {
             Ok(_) => shard.due.borrow_mut().clear(),
             Err(broken) => log::broken("inbox-release", &broken.0),

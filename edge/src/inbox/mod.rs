@@ -1,7 +1,7 @@
 //! The inbox: keeps every acknowledged event until the origin has it. A SQLite Durable Object, one a shard.
 //!
-//! forward → **inbox** → origin. `mod` is the object and its `accept`; `state` and `backoff` decide; `store` has
-//! the SQL; `deliver` sends; `alarm` comes back.
+//! forward → **inbox** → origin. `mod` is the object and its `accept`; `state`, `backoff` and `outage` decide;
+//! `store` has the SQL; `deliver` sends; `alarm` comes back.
 //!
 //! Accept is one synchronous block: insert the key and the raw event, or find it, and arm the alarm. The runtime
 //! commits it as one and holds every answer and every outgoing request until it is durable (output gate), so
@@ -11,11 +11,12 @@
 //! Invariants: a key has one row; an order has at most one event on its way, the earliest pending; while a row is
 //! pending, an alarm is set. Memory only saves work: after a restart all is read from the table again.
 //! No borrow is held over an await (a second event would panic on it).
-//! Failure: a broken store answers 503 and the provider comes again.
+//! Failure: a broken store, or an alarm that cannot be set, answers 503 and the provider comes again.
 
 mod alarm;
 mod backoff;
 mod deliver;
+mod outage;
 mod state;
 mod store;
 
@@ -29,6 +30,7 @@ use wasm_bindgen::JsValue;
 use wasm_bindgen::prelude::{Closure, wasm_bindgen};
 use worker::Env;
 
+use self::outage::Outage;
 use self::state::{Occurrence, State};
 use self::store::{NewRow, Store};
 use crate::forward::{INBOX_KNOWN, INBOX_NEW};
@@ -58,9 +60,7 @@ pub(crate) struct Shard {
     /// Pending rows, those on their way included.
     pending: Cell<i64>,
     last_seq: Cell<i64>,
-    /// The last attempt found no origin. The next one that does releases the whole backlog, instead of leaving
-    /// each row to the delay that it has grown meanwhile.
-    origin_gone: Cell<bool>,
+    outage: RefCell<Outage>,
     /// When the alarm that this instance set will ring.
     armed_for: Cell<Option<Timestamp>>,
 }
@@ -162,7 +162,7 @@ impl Shard {
             flush_set: Cell::new(false),
             pending: Cell::new(pending),
             last_seq: Cell::new(last_seq),
-            origin_gone: Cell::new(pending > 0),
+            outage: RefCell::new(Outage::new(pending > 0)),
             armed_for: Cell::new(None),
         })
     }

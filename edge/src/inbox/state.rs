@@ -8,10 +8,24 @@
 //!      (try again)    │  └─────┘
 //!                     │      refused for good
 //!                     └────── parked ◀──── pending
+//!                        a day passed
 //! ```
 //!
-//! Invariant (ED-5): an event leaves `pending` only when the origin answered 2xx, or refused in a way that
-//! repeating cannot mend; everything else, and no answer at all, keeps it. Not here: storage, time, the network.
+//! Invariant (ED-5): an event leaves `pending` only when the origin said in its own words that it has it, or named
+//! a problem of ours that repeating cannot mend. Every other answer keeps it, whoever gave it: a proxy's 4xx, a page
+//! with status 200, a deployment of only one side, none at all. Not here: storage, time, the network.
+
+use crate::origin::Reply;
+
+/// Problems of the origin that lie in the bytes: the same bytes will meet them again. Not among them, although they
+/// are 4xx: `key-mismatch`, `signature-mismatch`, `stale-timestamp` (a deployment or a setting mends them) and
+/// `unsupported-media-type` (only something between edge and origin can cause it).
+const FOR_GOOD: [&str; 4] = [
+    "malformed-body",
+    "missing-field",
+    "body-too-long",
+    "body-too-large",
+];
 
 /// Where an event is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,7 +52,7 @@ pub(crate) enum Verdict {
 /// What happens to an event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Occurrence {
-    /// The provider sent the notice (again).
+    /// The provider sent the notice (again), or a parked event has waited for its day.
     Notice,
     /// An attempt ended.
     Attempt(Verdict),
@@ -70,20 +84,27 @@ pub(crate) fn next(state: Option<State>, occurrence: &Occurrence) -> Option<Stat
     }
 }
 
-/// What the origin's answer means; `None` is no answer. `problem` is the problem type's last word, if any.
-pub(crate) fn verdict(status: Option<u16>, problem: &str) -> Verdict {
-    match status {
-        Some(200..=299) => Verdict::Delivered,
-        Some(status @ (400 | 409 | 413 | 415 | 422)) => Verdict::Parked(format!("{status} {problem}")),
-        // 401 and 403: the hop's key is wrong; 404: an older origin; 408, 429, 5xx: later. All can be mended
-        // without touching the event.
-        Some(_) | None => Verdict::Kept,
+/// What the origin's answer means; `None` is no answer.
+pub(crate) fn verdict(reply: Option<&Reply>) -> Verdict {
+    let Some(reply) = reply else {
+        return Verdict::Kept;
+    };
+    if reply.takes_event() {
+        return Verdict::Delivered;
+    }
+    let problem = reply.problem_slug();
+    let for_good = matches!(reply.status, 400 | 413 | 422) && FOR_GOOD.contains(&problem.as_str());
+    if for_good {
+        Verdict::Parked(format!("{} {problem}", reply.status))
+    } else {
+        Verdict::Kept
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Occurrence, State, Verdict, next, verdict};
+    use super::{FOR_GOOD, Occurrence, State, Verdict, next, verdict};
+    use crate::origin::Reply;
 
     const STATES: &str = "
         state      occurrence   next
@@ -136,17 +157,61 @@ mod tests {
         }
     }
 
+    fn of(status: u16, body: String) -> Verdict {
+        verdict(Some(&Reply {
+            status,
+            content_type: String::new(),
+            header: String::new(),
+            body,
+        }))
+    }
+
     #[test]
     fn ed_5_only_what_repeating_cannot_mend_is_parked() {
+        let problem = |slug: &str| format!(r#"{{"type":"urn:tollgate:problem:{slug}"}}"#);
         for status in 100..600 {
-            let expected = match status {
-                200..=299 => Verdict::Delivered,
-                400 | 409 | 413 | 415 | 422 => Verdict::Parked(format!("{status} key-mismatch")),
-                _ => Verdict::Kept,
-            };
-            assert_eq!(verdict(Some(status), "key-mismatch"), expected, "{status}");
+            for slug in FOR_GOOD {
+                let expected = match status {
+                    400 | 413 | 422 => Verdict::Parked(format!("{status} {slug}")),
+                    _ => Verdict::Kept,
+                };
+                assert_eq!(of(status, problem(slug)), expected, "{status}");
+            }
+            for mendable in [
+                "key-mismatch",
+                "signature-mismatch",
+                "stale-timestamp",
+                "unsupported-media-type",
+                "unknown-source",
+                "handoff-refused",
+                "unavailable",
+            ] {
+                assert_eq!(
+                    of(status, problem(mendable)),
+                    Verdict::Kept,
+                    "{status} {mendable}"
+                );
+            }
         }
-        assert_eq!(verdict(None, ""), Verdict::Kept);
+        assert_eq!(verdict(None), Verdict::Kept);
+    }
+
+    #[test]
+    fn ed_5_what_others_answer_in_the_origins_place_keeps_the_event() {
+        let page = "<!doctype html><title>We are back soon</title>";
+        for status in 100..600 {
+            for body in [
+                "",
+                page,
+                "{}",
+                r#"{"type":"about:blank","title":"malformed-body"}"#,
+            ] {
+                assert_eq!(of(status, body.to_owned()), Verdict::Kept, "{status} {body}");
+            }
+        }
+        let ours =
+            r#"{"outcome":"accepted","applied":false,"eventId":"01997c5e-0000-7000-8000-000000000001"}"#;
+        assert_eq!(of(200, ours.to_owned()), Verdict::Delivered);
     }
 
     #[test]
