@@ -20,6 +20,13 @@ with facts (section, subject, item, fact) as (
     where type.typnamespace = 'tollgate'::regnamespace
 
     union all
+    select 2, type.typname, con.conname, format('domain %s as %s constraint %s %s', type.typname,
+        format_type(type.typbasetype, type.typtypmod), con.conname, pg_get_constraintdef(con.oid))
+    from pg_type as type
+    left join pg_constraint as con on con.contypid = type.oid and con.contype <> 'n'
+    where type.typnamespace = 'tollgate'::regnamespace and type.typtype = 'd'
+
+    union all
     select 3, class.relname, '', format('table %s owner %s acl %s%s', class.relname, class.relowner::regrole,
         array_to_string(array(
             select item::text collate "C" from unnest(class.relacl) as item where item::text not like 'tollgate_owner=%' order by 1), ' '),

@@ -89,7 +89,7 @@ async fn force(admin: &Client, owner: &str, account: &str, balance: &str) {
     let (kind, unit) = account.split_once('/').expect("ACCOUNT/UNIT");
     let balance: i64 = balance.parse().expect("a balance");
     let insert = "insert into tollgate.ledger_account (owner, kind, unit, balance, created_at, updated_at)
-        values ($1, $2, $3, $4, 'epoch', 'epoch')";
+        values ($1::text, $2::text, $3::text, $4, 'epoch', 'epoch')";
     admin
         .execute(insert, &[&owner, &kind, &unit, &balance])
         .await
