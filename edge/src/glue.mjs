@@ -4,7 +4,7 @@
 // one crossing of the border between wasm and JavaScript does the work of five to fifteen (PERFORMANCE.md counts
 // them). It moves bytes and decides nothing: no route, no status, no SQL text, no key.
 //
-// Invariant: nothing that belongs to one request is kept here; only Durable Object ids, which are values.
+// Invariant: nothing that belongs to one request is kept here; only the inboxes' ids, which are values.
 // Failure: what the platform throws reaches Rust as an error value (`catch` in port.rs), never as a foreign
 // exception through wasm, which would reset the instance.
 
@@ -106,28 +106,30 @@ export function answer(status, lines, body) {
   return new Response(status === 204 ? null : body, { status, headers: table(lines) });
 }
 
-const ids = new Map();
+// Ids of inboxes only: as many as there are shards. An id belongs to one namespace, so nothing that a caller can name
+// (a user's id may read `inbox-3`) is ever put here.
+const inbox_ids = new Map();
 
-function stub(namespace, name) {
-  let id = ids.get(name);
+function inbox_of(env, name) {
+  let id = inbox_ids.get(name);
   if (id === undefined) {
-    id = namespace.idFromName(name);
-    if (name.startsWith("inbox-")) ids.set(name, id); // as many as there are shards; users are without number
+    id = env.INBOX.idFromName(name);
+    inbox_ids.set(name, id);
   }
-  return namespace.get(id);
+  return env.INBOX.get(id);
 }
 
 // One call of the inbox. `parcel` is a view of wasm memory, so it is copied before anything is awaited.
 export async function accept(env, name, parcel) {
   const init = { method: "POST", body: parcel.slice() };
-  return (await stub(env.INBOX, name).fetch("https://inbox/", init)).status;
+  return (await inbox_of(env, name).fetch("https://inbox/", init)).status;
 }
 
 // The figures of every shard, asked in parallel; a shard that does not answer gives an empty text.
 export async function figures(env, shards) {
   const asked = Array.from({ length: shards }, async (_, shard) => {
     try {
-      return await (await stub(env.INBOX, `inbox-${shard}`).fetch("https://inbox/")).text();
+      return await (await inbox_of(env, `inbox-${shard}`).fetch("https://inbox/")).text();
     } catch {
       return "";
     }
@@ -137,7 +139,8 @@ export async function figures(env, shards) {
 
 export async function ask_caller(env, name, request) {
   const init = { method: "POST", body: request };
-  return packed(await stub(env.CALLER, name).fetch("https://caller/", init), "idempotency-replayed", "retry-after");
+  const caller = env.CALLER.get(env.CALLER.idFromName(name));
+  return packed(await caller.fetch("https://caller/", init), "idempotency-replayed", "retry-after");
 }
 
 // A request to the origin with a budget of time: through the service binding where there is one.
