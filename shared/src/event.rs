@@ -72,6 +72,8 @@ pub enum Fact {
     Paid(Charge),
     /// A payment attempt was refused.
     PaymentFailed(Decline),
+    /// The provider cancelled the payment. After a charge settled: its authorisation was taken back.
+    PaymentCanceled(Decline),
     /// A transfer account or store code was issued; no money yet.
     CodeIssued(IssuedCode),
     /// The bank has not decided (PAYUNi `UNKNOWN`, awaiting review): ask again later.

@@ -1,37 +1,49 @@
-//! A charge that was refused, of an order or of one of its periods.
+//! A charge that was refused or cancelled, of an order or of one of its periods.
 //!
-//! `Fact::PaymentFailed`, `Fact::PeriodFailed` → **decline** → payment, user, event log.
+//! `Fact::PaymentFailed`, `PaymentCanceled`, `PeriodFailed` → **decline** → payment, user, event log, or a dispute.
 //!
-//! Invariant: of several refusals the one that happened last is shown, in whatever order they arrive; a refusal
-//! never outranks money that has settled. Not here: dunning.
+//! Invariants: of several refusals the one that happened last is shown, in whatever order they arrive; a refusal
+//! never outranks money that has settled. One that takes a settled charge back (PAYUNi: TradeStatus 1, then 3) is a
+//! dispute and moves nothing: the notice does not say whether money went back, so a person asks the provider.
+//! Not here: dunning; refunds that the provider tells as such (`refund`).
 
 use tollgate_shared::event::Decline;
 use tollgate_shared::id::ProviderPaymentId;
 
 use super::{ApplyError, Outcome, Step, dispute, recompute};
 use crate::announce::{Announcement, Kind, announce};
-use crate::db::payments::{Failure, Payment};
-use crate::domain::charge::DisputeKind;
+use crate::db::payments::{self, Failure, Payment};
+use crate::domain::charge::{DisputeKind, takes_back};
 
 /// The provider's words are shown to the customer's page; no provider sends more than 200 characters.
 const MESSAGE_CHARACTERS_MAX: usize = 200;
 
+/// What was refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Refused {
+    /// An attempt to pay the order.
+    Attempt,
+    /// The payment, by a cancellation.
+    Canceled,
+    /// The charge of a period.
+    Period,
+}
+
 /// Notes a refused attempt, or disputes it.
-pub(super) async fn note(step: Step<'_>, decline: &Decline) -> Result<Outcome, ApplyError> {
+pub(super) async fn note(step: Step<'_>, decline: &Decline, refused: Refused) -> Result<Outcome, ApplyError> {
     let Some(mut payment) = step.payment().await? else {
         return dispute::record_without_charge(step, DisputeKind::UnknownOrder, None).await;
     };
     if step.event.merchant != payment.merchant {
         return dispute::record_without_charge(step, DisputeKind::MerchantMismatch, Some(&payment)).await;
     }
+    if reverses(step, &payment, decline, refused).await? {
+        return dispute::record_reversal(step, &payment, decline).await;
+    }
     let failure = failure(step, decline);
-    announce(
-        step.tx,
-        &news(step, &payment, decline, &failure),
-        step.to_user_core,
-        step.now,
-    )
-    .await?;
+    let to_user_core = step.to_user_core && concerns_user_core(step, &payment, refused).await?;
+    let news = news(step, &payment, decline, &failure);
+    announce(step.tx, &news, to_user_core, step.now).await?;
     payment.notes.failure = payment.notes.failure.take().max(Some(failure));
     let user = payment.user.clone();
     let number = decline
@@ -41,6 +53,30 @@ pub(super) async fn note(step: Step<'_>, decline: &Decline) -> Result<Outcome, A
     recompute::payment(step, payment, number).await?;
     recompute::user(step.tx, &user, step.now).await?;
     Ok(Outcome::DeclineNoted)
+}
+
+/// Whether a charge that has settled is taken back.
+async fn reverses(
+    step: Step<'_>,
+    payment: &Payment,
+    decline: &Decline,
+    refused: Refused,
+) -> Result<bool, ApplyError> {
+    let Some(number) = &decline.provider_payment_id else {
+        return Ok(false);
+    };
+    let charged_at = payments::settled_at(step.tx, payment, number).await?;
+    let takes_back = |charged_at| takes_back(refused == Refused::Canceled, charged_at, step.occurred_at());
+    Ok(charged_at.is_some_and(takes_back))
+}
+
+/// A refused period is news beside the periods that were paid; a refused attempt at an order that is paid is history.
+async fn concerns_user_core(step: Step<'_>, payment: &Payment, refused: Refused) -> Result<bool, ApplyError> {
+    if refused == Refused::Period {
+        return Ok(true);
+    }
+    let sums = payments::sum_charges(step.tx, payment.id).await?;
+    Ok(sums.newest.is_none())
 }
 
 fn failure(step: Step<'_>, decline: &Decline) -> Failure {

@@ -6,8 +6,8 @@
 //! moves. What is kept are the fields that were compared, not the notice.
 
 use serde_json::{Value, json};
-use tollgate_shared::event::{Charge, IssuedCode};
-use tollgate_shared::id::MerchantId;
+use tollgate_shared::event::{Charge, Decline, IssuedCode};
+use tollgate_shared::id::{MerchantId, ProviderPaymentId};
 use tollgate_shared::money::Money;
 
 use super::{ApplyError, Outcome, Step};
@@ -50,6 +50,20 @@ pub(super) async fn record_code(
         told(step, Some(code.money), Some(code.provider_payment_id.as_str())),
     )
     .await
+}
+
+/// Disputes that a settled charge was taken back.
+pub(super) async fn record_reversal(
+    step: Step<'_>,
+    payment: &Payment,
+    decline: &Decline,
+) -> Result<Outcome, ApplyError> {
+    let number = decline
+        .provider_payment_id
+        .as_ref()
+        .map(ProviderPaymentId::as_str);
+    let told = told(step, decline.money, number);
+    insert(step, DisputeKind::ChargeReversed, Some(payment), told).await
 }
 
 async fn insert(

@@ -25,6 +25,7 @@ use crate::db::payments::{self, Payment};
 use crate::db::{DbError, Retry, Tx};
 use crate::ledger::PostingError;
 
+use decline::Refused;
 pub(crate) use recompute::{payment_by_time, user as recompute_user};
 
 /// An event being applied.
@@ -148,7 +149,9 @@ pub(crate) async fn apply(step: Step<'_>) -> Result<Outcome, ApplyError> {
     match &step.event.fact {
         Fact::Paid(charge) => settle::settle(step, charge, None).await,
         Fact::PeriodPaid(charge, period) => settle::settle(step, charge, Some(period)).await,
-        Fact::PaymentFailed(decline) | Fact::PeriodFailed(decline, _) => decline::note(step, decline).await,
+        Fact::PaymentFailed(decline) => decline::note(step, decline, Refused::Attempt).await,
+        Fact::PaymentCanceled(decline) => decline::note(step, decline, Refused::Canceled).await,
+        Fact::PeriodFailed(decline, _) => decline::note(step, decline, Refused::Period).await,
         Fact::CodeIssued(code) => code::store(step, code).await,
         Fact::PaymentHeld(_) => code::wait_for_bank(step).await,
         Fact::Refunded(charge) => refund::refund(step, charge).await,

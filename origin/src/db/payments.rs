@@ -10,7 +10,7 @@ use serde_json::Value;
 use tokio_postgres::Row;
 use tokio_postgres::types::Json;
 use tollgate_shared::event::Charge;
-use tollgate_shared::id::{MerchantId, OrderNumber, PaymentId, PlanId, UserId};
+use tollgate_shared::id::{MerchantId, OrderNumber, PaymentId, PlanId, ProviderPaymentId, UserId};
 use tollgate_shared::money::{Minor, Money};
 use tollgate_shared::time::Timestamp;
 use uuid::Uuid;
@@ -357,6 +357,30 @@ async fn known_charge(tx: &Tx, new: &NewCharge<'_>) -> Result<Inserted, DbError>
     Ok(Inserted::Known {
         refunded: row.try_get::<_, &str>("status")? == "refunded",
     })
+}
+
+/// When a charge of a payment was paid; `None` where it did not settle, or was paid back since.
+pub(crate) async fn settled_at(
+    tx: &Tx,
+    payment: &Payment,
+    number: &ProviderPaymentId,
+) -> Result<Option<Timestamp>, DbError> {
+    let sql = "select occurred_at from tollgate.payment_charges where provider = $1 and merchant_id = $2 \
+               and provider_payment_id = $3 and payment_id = $4 and status = 'settled'";
+    let merchant = merchant_column(payment.merchant.as_ref());
+    let row = tx
+        .query_opt(
+            sql,
+            &[
+                &payment.provider,
+                &merchant,
+                &number.as_str(),
+                &payment.id.as_uuid(),
+            ],
+        )
+        .await?;
+    row.map(|row| Ok(row.try_get::<_, Instant>("occurred_at")?.0))
+        .transpose()
 }
 
 /// Marks a charge as paid back.

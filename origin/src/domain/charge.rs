@@ -8,6 +8,7 @@
 
 use tollgate_shared::id::MerchantId;
 use tollgate_shared::money::Money;
+use tollgate_shared::time::Timestamp;
 
 /// What we created at checkout.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,6 +45,8 @@ pub(crate) enum DisputeKind {
     AmountMismatch,
     /// The charge is known, and belongs to another order.
     ChargeOfAnotherOrder,
+    /// A charge that had settled is told as refused or cancelled.
+    ChargeReversed,
 }
 
 impl DisputeKind {
@@ -55,6 +58,7 @@ impl DisputeKind {
             Self::UnexpectedPeriod => "unexpected_period",
             Self::AmountMismatch => "amount_mismatch",
             Self::ChargeOfAnotherOrder => "charge_of_another_order",
+            Self::ChargeReversed => "charge_reversed",
         }
     }
 
@@ -70,12 +74,15 @@ impl DisputeKind {
             Self::UnexpectedPeriod => "The notice tells a period's charge of an order that is charged once.",
             Self::AmountMismatch => "The notice tells another amount or currency than was ordered.",
             Self::ChargeOfAnotherOrder => "The provider's number of this charge belongs to another order.",
+            Self::ChargeReversed => {
+                "A charge that had settled was cancelled or refused afterwards: was the money paid back?"
+            }
         }
     }
 }
 
-/// Refuses a charge that is not the one we ordered. `UnknownOrder` and `ChargeOfAnotherOrder` are the database's
-/// to find: before and after this.
+/// Refuses a charge that is not the one we ordered. The other kinds are the database's to find: before
+/// and after this.
 pub(crate) fn check(ordered: &Ordered, told: &Told<'_>) -> Result<(), DisputeKind> {
     if told.merchant != ordered.merchant.as_ref() {
         return Err(DisputeKind::MerchantMismatch);
@@ -87,6 +94,12 @@ pub(crate) fn check(ordered: &Ordered, told: &Told<'_>) -> Result<(), DisputeKin
         return Err(DisputeKind::AmountMismatch);
     }
     Ok(())
+}
+
+/// Whether a refusal under the number of a settled charge takes that charge back. A cancellation does; an attempt
+/// that was refused before the money came has merely arrived late, and tells nothing of the charge.
+pub(crate) fn takes_back(cancels: bool, charged_at: Timestamp, refused_at: Timestamp) -> bool {
+    cancels || refused_at > charged_at
 }
 
 #[cfg(test)]

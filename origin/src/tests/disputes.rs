@@ -109,3 +109,71 @@ async fn pm_4_a_provider_that_folds_case_still_finds_the_order() {
         .await;
     assert_eq!(stage.payment(&payment).await["status"], "active");
 }
+
+#[tokio::test]
+async fn pm_8_a_cancelled_authorisation_of_a_settled_charge_is_for_a_person() {
+    let stage = Stage::start().await;
+    let (payment, order) = stage
+        .buy("user-1", json!({ "planId": "pro-month", "provider": "payuni" }))
+        .await;
+    stage.apply(&payuni(&order, 300, "SUCCESS", "1")).await;
+    let before = (stage.payment(&payment).await, stage.user("user-1").await);
+    stage.apply(&payuni(&order, 300, "SUCCESS", "3")).await;
+    let dispute = look::row(&stage.admin, "disputes", "kind", "charge_reversed").await;
+    assert_eq!(
+        (&dispute["payment_id"], &dispute["received"]["providerPaymentId"]),
+        (&json!(payment), &json!(trade_no(&order)))
+    );
+    assert_eq!(
+        (stage.payment(&payment).await, stage.user("user-1").await),
+        before
+    );
+    assert_eq!(
+        (
+            stage.count("ledger transactions").await,
+            stage.count("log purchase_failed").await
+        ),
+        (1, 0)
+    );
+}
+
+#[tokio::test]
+async fn pm_8_a_payment_cancelled_before_it_was_paid_has_failed() {
+    let stage = Stage::start().await;
+    let (payment, order) = stage
+        .buy("user-1", json!({ "planId": "pro-month", "provider": "payuni" }))
+        .await;
+    stage.apply(&payuni(&order, 300, "SUCCESS", "3")).await;
+    assert_eq!(stage.payment(&payment).await["status"], "failed");
+    assert_eq!(
+        (
+            stage.count("disputes charge_reversed").await,
+            stage.count("log purchase_failed").await
+        ),
+        (0, 1)
+    );
+}
+
+#[tokio::test]
+async fn pm_8_a_refusal_after_the_charge_is_for_a_person_and_one_before_it_is_history() {
+    let stage = Stage::start().await;
+    let (_, order) = stage.buy("user-1", json!({ "planId": "pro-month" })).await;
+    stage.apply(&Ecpay::paid(&order, 300).signed()).await;
+    let refused = |code, at| Ecpay::failed(&order, code, "no", at).signed();
+    stage.apply(&refused("10100058", "2026/11/21 10:04:59")).await;
+    assert_eq!(
+        (
+            stage.count("disputes charge_reversed").await,
+            stage.count("log purchase_failed").await
+        ),
+        (0, 1)
+    );
+    stage.apply(&refused("10100248", "2026/11/21 10:05:01")).await;
+    assert_eq!(
+        (
+            stage.count("disputes charge_reversed").await,
+            stage.count("log purchase_failed").await
+        ),
+        (1, 1)
+    );
+}

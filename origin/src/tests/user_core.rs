@@ -151,6 +151,28 @@ async fn pm_6_user_core_gets_every_event_signed_and_in_order() {
 }
 
 #[tokio::test]
+async fn pm_6_user_core_does_not_hear_of_a_failure_after_the_success() {
+    let (stage, receiver) = stage_with_receiver().await;
+    let (_, order) = stage.buy("user-1", json!({ "planId": "pro-month" })).await;
+    stage.apply(&Ecpay::paid(&order, 300).signed()).await;
+    stage
+        .apply(&Ecpay::failed(&order, "10100058", "no", "2026/11/21 10:01:00").signed())
+        .await;
+    stage.drain().await;
+    let got = receiver.checked();
+    let types: Vec<&str> = got
+        .iter()
+        .map(|(_, body)| body["type"].as_str().unwrap())
+        .collect();
+    assert_eq!(types, ["purchase_initiated", "purchase_success"]);
+    assert_eq!(
+        stage.count("log purchase_failed").await,
+        1,
+        "the attempt is on record"
+    );
+}
+
+#[tokio::test]
 async fn pm_6_a_receiver_that_fails_is_asked_again_later_under_the_same_id() {
     let (stage, receiver) = stage_with_receiver().await;
     receiver.will_answer(&[500, 302]);

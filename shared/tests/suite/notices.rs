@@ -23,6 +23,7 @@ fn word(fact: &Fact) -> String {
     match fact {
         Fact::Paid(charge) => format!("paid {}", charge.money),
         Fact::PaymentFailed(decline) => format!("failed {}", decline.code),
+        Fact::PaymentCanceled(decline) => format!("canceled {}", decline.code),
         Fact::CodeIssued(code) => format!("code {}", code.code_parts.join("/")),
         Fact::PaymentHeld(decline) => format!("held {}", decline.code),
         Fact::Refunded(charge) => format!("refunded {}", charge.money),
@@ -308,7 +309,14 @@ fn pm_4_payuni_payment_notices() {
             &[("TradeStatus", "2"), ("Status", "CREDIT02011")],
             format!("failed CREDIT02011 [{key}:2:CREDIT02011]"),
         ),
-        (&[("TradeStatus", "3")], format!("failed TradeStatus_3 [{key}:3]")),
+        (
+            &[("TradeStatus", "3")],
+            format!("canceled TradeStatus_3 [{key}:3]"),
+        ),
+        (
+            &[("TradeStatus", "3"), ("Status", "CREDIT02011")],
+            format!("failed CREDIT02011 [{key}:3:CREDIT02011]"),
+        ),
         (&[("TradeStatus", "4")], format!("failed TradeStatus_4 [{key}:4]")),
         (&[("TradeStatus", "5")], format!("refunded TWD 1500 [{key}:5]")),
         (&[("TradeStatus", "6")], format!("failed TradeStatus_6 [{key}:6]")),

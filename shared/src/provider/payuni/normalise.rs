@@ -111,8 +111,11 @@ impl Reading<'_> {
             (Status::Success, "1") => Fact::Paid(self.charge("TradeAmt", number()?)?),
             (Status::Success, "0") => Fact::CodeIssued(self.issued_code(number()?)?),
             (Status::Success, "5") => Fact::Refunded(self.charge("TradeAmt", number()?)?),
+            // Under the number of a charge that was told before, this is its authorisation taken back.
+            (Status::Success, "3") => Fact::PaymentCanceled(decline()),
             // Failed, cancelled, expired, code not issued.
-            (Status::Success | Status::Code(_), "2" | "3" | "4" | "6")
+            (Status::Success, "2" | "4" | "6")
+            | (Status::Code(_), "2" | "3" | "4" | "6")
             | (Status::Code(_), NO_TRADE | "0" | "9") => Fact::PaymentFailed(decline()),
             // Undecided, or contradicting itself (an error that says "paid"): held, and to be queried.
             (Status::Success | Status::Held(_) | Status::Code(_), _) => Fact::PaymentHeld(decline()),
