@@ -6,7 +6,8 @@
 //!   (rate limit by address); ORIGIN (service binding, preferred where bound);
 //! - variables: `ORIGIN_BASE_URL`, `INBOX_SHARDS` (16), `CORS_ORIGINS`, `SESSION_AUDIENCE` (`authenticated`),
 //!   `SESSION_ISSUER`, `LOG_LEVEL` (`info` logs each request, `warn` only those answered with 4xx or 5xx);
-//! - secrets: `SESSION_HS256_SECRET`, `HANDOFF_KEY_ID`, `HANDOFF_KEY` (and `_PREVIOUS` of the session secret).
+//! - secrets: `SESSION_HS256_SECRET`, `HANDOFF_KEY_ID`, `HANDOFF_KEY` (and `_PREVIOUS` of the session secret; the
+//!   hop is signed with the current key only, the origin accepts both). A secret below 32 bytes is a fault.
 //!
 //! Invariant: plain Rust values are cached, JavaScript objects never: those belong to a request. A new deployment
 //! means new isolates, so the cache cannot be stale. A missing setting never stops the worker: the routes that
@@ -25,6 +26,8 @@ use worker::Env;
 
 use crate::port;
 
+/// HMAC-SHA256 is as strong as its key up to the length of its output (RFC 2104 §3, RFC 7518 §3.2).
+const HMAC_KEY_BYTES_MIN: usize = 32;
 /// Above this many shards, asking all of them for health would cost more than it tells.
 const SHARDS_MAX: u32 = 256;
 
@@ -95,6 +98,7 @@ fn handoff(lookup: Lookup<'_>) -> Result<HandoffKey, Vec<Fault>> {
     {
         reader.fault("HANDOFF_KEY_ID", "must be visible ASCII, it travels in a header");
     }
+    long_enough(&mut reader, "HANDOFF_KEY", key.as_deref());
     let pair = id.zip(key).map(|(id, key)| HandoffKey {
         id,
         secret: Secret::new(key),
@@ -105,6 +109,10 @@ fn handoff(lookup: Lookup<'_>) -> Result<HandoffKey, Vec<Fault>> {
 fn session(lookup: Lookup<'_>) -> Result<SessionRules, Vec<Fault>> {
     let mut reader = Reader::new(lookup);
     let keys = reader.rotating("SESSION_HS256_SECRET", None);
+    for name in ["SESSION_HS256_SECRET", "SESSION_HS256_SECRET_PREVIOUS"] {
+        let secret = reader.optional(name);
+        long_enough(&mut reader, name, secret.as_deref());
+    }
     let issuer = reader.optional("SESSION_ISSUER");
     let audience = reader
         .optional("SESSION_AUDIENCE")
@@ -114,6 +122,15 @@ fn session(lookup: Lookup<'_>) -> Result<SessionRules, Vec<Fault>> {
         issuer,
         audience,
     }))
+}
+
+fn long_enough(reader: &mut Reader<'_>, name: &str, secret: Option<&str>) {
+    if let Some(secret) = secret
+        && secret.len() < HMAC_KEY_BYTES_MIN
+    {
+        let (min, length) = (HMAC_KEY_BYTES_MIN, secret.len());
+        reader.fault(name, &format!("must be {min} bytes or more, has {length}"));
+    }
 }
 
 fn origin(lookup: Lookup<'_>, bound: bool) -> Result<String, Vec<Fault>> {
@@ -172,6 +189,10 @@ pub(crate) mod tests {
         let settings = settings_of("HANDOFF_KEY=secret\nORIGIN_BASE_URL=ftp://x");
         let faults = settings.handoff.unwrap_err();
         assert_eq!(faults[0].to_string(), "HANDOFF_KEY_ID: is not set");
+        assert_eq!(
+            faults[1].to_string(),
+            "HANDOFF_KEY: must be 32 bytes or more, has 6"
+        );
         assert!(
             settings.origin.unwrap_err()[0]
                 .to_string()
@@ -179,6 +200,25 @@ pub(crate) mod tests {
         );
         assert_eq!(settings.session.unwrap_err()[0].setting, "SESSION_HS256_SECRET");
         assert_eq!(settings.limiter.unwrap_err()[0].setting, "RL_ADDRESS");
+    }
+
+    #[test]
+    fn ed_1_a_short_key_is_no_key() {
+        let (long, short) = ("k".repeat(32), "k".repeat(31));
+        for (name, value, ready) in [
+            ("HANDOFF_KEY", &long, true),
+            ("HANDOFF_KEY", &short, false),
+            ("SESSION_HS256_SECRET", &long, true),
+            ("SESSION_HS256_SECRET", &short, false),
+            ("SESSION_HS256_SECRET_PREVIOUS", &long, true),
+            ("SESSION_HS256_SECRET_PREVIOUS", &short, false),
+        ] {
+            let settings = settings_of(&format!(
+                "{name}={value}\nHANDOFF_KEY_ID=k\nHANDOFF_KEY={long}\nSESSION_HS256_SECRET={long}"
+            ));
+            let all_ready = settings.handoff.is_ok() && settings.session.is_ok();
+            assert_eq!(all_ready, ready, "{name} of {} bytes", value.len());
+        }
     }
 
     #[test]

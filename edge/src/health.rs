@@ -164,7 +164,9 @@ mod tests {
         let lines = "{\"pending\":2,\"parked\":0,\"oldestPendingMs\":1700000000000}\n\n{\"pending\":1,\"parked\":3,\"oldestPendingMs\":1700000090000}";
         let inbox = Inbox::read(lines, 3);
         assert_eq!((inbox.pending, inbox.parked, inbox.silent), (3, 3, 1));
-        let settings = settings_of("HANDOFF_KEY_ID=k\nHANDOFF_KEY=s\nORIGIN_BASE_URL=http://o");
+        let settings = settings_of(
+            "HANDOFF_KEY_ID=k\nHANDOFF_KEY=0123456789abcdef0123456789abcdef\nORIGIN_BASE_URL=http://o",
+        );
         assert_eq!(verdict(&settings, &inbox, NOW), "failing");
         assert_eq!(inbox.shown()["oldestPendingAt"], "2023-11-14T22:13:20Z");
         assert_eq!(inbox.shown()["shards"][2]["shard"], 2);
