@@ -45,6 +45,9 @@ struct Order<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     method: Option<&'a str>,
     kind: &'a str,
+    /// In the body and not in a header, because the body is signed: within the hop's window a header could be
+    /// exchanged for another call's.
+    idempotency_key: &'a str,
 }
 
 /// The answer to the page.
@@ -115,6 +118,7 @@ fn asked(call: &Call<'_>, user: &UserId, key: &str, kind: Kind, body: &Body) -> 
         provider: body.provider.as_ref(),
         method: body.method.as_deref(),
         kind: kind.as_str(),
+        idempotency_key: key,
     };
     Asked {
         key: key.to_owned(),

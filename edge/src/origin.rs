@@ -33,8 +33,6 @@ pub(crate) struct Question<'a> {
     pub(crate) delivery: &'a str,
     /// The verified user, or empty.
     pub(crate) subject: &'a str,
-    /// Forwarded on checkout; empty elsewhere. Visible ASCII.
-    pub(crate) idempotency_key: &'a str,
     /// JSON, or empty.
     pub(crate) body: &'a [u8],
     /// How long to wait for the whole answer.
@@ -105,7 +103,6 @@ fn header_lines(key: &HandoffKey, question: &Question<'_>, now: Timestamp) -> St
                 "application/json"
             },
         ),
-        ("idempotency-key", question.idempotency_key),
     ];
     let mut lines = String::with_capacity(384);
     // The subject's header is signed and stays even when it is empty; the rest is left out when empty.
@@ -178,7 +175,6 @@ mod tests {
         path: "/internal/v1/events",
         delivery: "018bcfe5-6800-7000-8000-000000000000",
         subject: "",
-        idempotency_key: "",
         body: b"{}",
         budget_ms: 2000,
     };
@@ -215,7 +211,15 @@ mod tests {
             handoff::verify(&keys, &value("tollgate-key-id"), &request, &signature, now),
             Ok(())
         );
-        assert!(!lines.contains("idempotency-key"));
+        let unsigned: Vec<&str> = lines
+            .lines()
+            .filter(|line| !line.starts_with("tollgate-"))
+            .collect();
+        assert_eq!(
+            unsigned,
+            ["content-type: application/json"],
+            "nothing travels unsigned"
+        );
     }
 
     #[test]
@@ -252,7 +256,7 @@ mod tests {
             r#"{"outcome":"accepted","eventId":"soon"}"#,
             r#"{"outcome":"accepted","eventId":"00000000-0000-0000-0000-000000000000"}"#,
             &format!(r#"{{"outcome":"maintenance",{id}}}"#),
-            &format!(r#"{{{id}}}"#),
+            &format!(r"{{{id}}}"),
         ] {
             assert!(!takes(200, foreign), "{foreign}");
         }

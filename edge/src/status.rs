@@ -36,7 +36,6 @@ async fn try_status(call: &Call<'_>, id: &str, authorization: &str) -> Result<An
         path: &format!("/internal/v1/payments/{payment}/status"),
         delivery: &call.head.delivery.to_string(),
         subject: user.as_str(),
-        idempotency_key: "",
         body: b"",
         budget_ms: BUDGET_MS,
     };

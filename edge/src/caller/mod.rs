@@ -6,7 +6,8 @@
 //! A replay or a refusal takes no token: only what reaches the origin counts.
 //!
 //! Invariants (ED-3): a key's first answer that is not a failure of ours is every later answer, for 24 h; the key
-//! goes to the origin too, whose unique constraint remains the authority. No borrow is held over an await.
+//! goes to the origin too, in the signed body, whose unique constraint remains the authority. No borrow is held over
+//! an await.
 //! Failure: a broken store or an unreachable origin answers 503 or 502 and pins nothing.
 
 mod bucket;
@@ -98,18 +99,20 @@ impl Caller {
     }
 
     /// The runtime's clock struck: keys older than a day are forgotten.
-    pub fn alarm(&self) {
+    ///
+    /// # Errors
+    /// The store did not open: the runtime then repeats the alarm.
+    pub fn alarm(&self) -> Result<(), JsValue> {
+        let Some(store) = &self.user.store else {
+            return Err(js_sys::Error::new("the store did not open").into());
+        };
         let now = clock::now();
         let before = tollgate_shared::time::Timestamp::from_unix_ms(now.unix_ms().saturating_sub(KEPT_MS));
-        let left = self
-            .user
-            .store
-            .as_ref()
-            .map_or(Ok(false), |store| store.expire(before));
         // A failure is tried again as if something were left.
-        if left.unwrap_or(true) {
+        if store.expire(before).unwrap_or(true) {
             self.user.arm();
         }
+        Ok(())
     }
 }
 
@@ -125,7 +128,6 @@ async fn answer_to(user: &User, store: &Store, asked: &Asked) -> Answer {
         path: "/internal/v1/payments/checkout",
         delivery: &asked.delivery,
         subject: &asked.user,
-        idempotency_key: &asked.key,
         body: asked.body.as_bytes(),
         budget_ms: BUDGET_MS,
     };

@@ -99,7 +99,6 @@ async fn attempt(shard: &Shard, order: &str, bytes: &[u8]) -> Verdict {
         path: "/internal/v1/events",
         delivery: &delivery,
         subject: "",
-        idempotency_key: "",
         body: &body,
         budget_ms: BUDGET_MS,
     };
@@ -145,7 +144,7 @@ fn settle(shard: &Rc<Shard>, key: &str, attempts: u32, verdict: Verdict) -> Resu
             let delay = u64::try_from(backoff::delay_ms(key, attempts)).unwrap_or(u64::MAX);
             let next_at = now.plus(Duration::from_millis(delay));
             shard.store.kept(key, attempts, next_at)?;
-            shard.arm(next_at);
+            shard.arm(next_at)?;
         }
     }
     Ok(())

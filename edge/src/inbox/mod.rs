@@ -42,6 +42,8 @@ use crate::{clock, log};
 const IN_FLIGHT_MAX: usize = 6;
 /// A row that is on its way is not due before this: the budget of an attempt and some air.
 const UNDERWAY: Duration = Duration::from_secs(5);
+/// How old the figures may be that health is shown: counting what is pending reads all of it.
+const FIGURES_KEPT: Duration = Duration::from_secs(5);
 
 /// What a shard knows beside its table.
 pub(crate) struct Shard {
@@ -63,6 +65,11 @@ pub(crate) struct Shard {
     outage: RefCell<Outage>,
     /// When the alarm that this instance set will ring.
     armed_for: Cell<Option<Timestamp>>,
+    /// When all keys were last looked at for their age, and how far the present look has come.
+    expired_at: Cell<Timestamp>,
+    expired_to: RefCell<String>,
+    /// What health was last shown, and when.
+    shown: RefCell<Option<(Timestamp, String)>>,
 }
 
 /// The Durable Object class `Inbox`.
@@ -106,10 +113,16 @@ impl Inbox {
     }
 
     /// The runtime's clock struck.
-    pub fn alarm(&self) {
-        if let Some(shard) = &self.shard {
-            alarm::ring(shard);
-        }
+    ///
+    /// # Errors
+    /// The store did not open, or the next alarm cannot be set: the runtime then repeats this one.
+    pub fn alarm(&self) -> Result<(), JsValue> {
+        let closed = || Err(Broken("the store did not open".to_owned()));
+        let rung = self.shard.as_ref().map_or_else(closed, alarm::ring);
+        rung.map_err(|broken| {
+            log::broken("inbox-ring", &broken.0);
+            js_sys::Error::new(&broken.0).into()
+        })
     }
 }
 
@@ -131,7 +144,7 @@ fn accept(shard: &Rc<Shard>, bytes: &[u8]) -> u16 {
         next_at,
         now,
     };
-    match shard.keep(&row) {
+    match shard.keep_armed(&row) {
         Ok(true) => {}
         Ok(false) => return INBOX_KNOWN,
         Err(broken) => {
@@ -140,9 +153,6 @@ fn accept(shard: &Rc<Shard>, bytes: &[u8]) -> u16 {
         }
     }
     // After this point the event is ours and must be delivered.
-    shard.last_seq.set(seq);
-    shard.pending.set(shard.pending.get().saturating_add(1));
-    shard.arm(next_at.max(now.plus(UNDERWAY)));
     if at_once {
         deliver::start(shard, parcel.key, parcel.order, bytes.to_vec(), 0);
     }
@@ -152,6 +162,7 @@ fn accept(shard: &Rc<Shard>, bytes: &[u8]) -> u16 {
 impl Shard {
     fn open(state: ObjectState, env: Env) -> Result<Self, Broken> {
         let (store, pending, last_seq) = Store::open(port::sql_of(&state))?;
+        let expired_at = store.expired_at()?.unwrap_or(Timestamp::from_unix_ms(0));
         Ok(Self {
             state,
             env,
@@ -164,7 +175,24 @@ impl Shard {
             last_seq: Cell::new(last_seq),
             outage: RefCell::new(Outage::new(pending > 0)),
             armed_for: Cell::new(None),
+            expired_at: Cell::new(expired_at),
+            expired_to: RefCell::default(),
+            shown: RefCell::default(),
         })
+    }
+
+    /// Keeps the row and sees that an alarm is set. Without one nothing may be acknowledged, not even a row that is
+    /// known: it may be one whose alarm could not be set when it was written.
+    fn keep_armed(&self, row: &NewRow<'_>) -> Result<bool, Broken> {
+        let new = self.keep(row)?;
+        if new {
+            self.last_seq.set(row.seq);
+            self.pending.set(self.pending.get().saturating_add(1));
+        }
+        if self.pending.get() > 0 {
+            self.arm(row.now.plus(UNDERWAY))?;
+        }
+        Ok(new)
     }
 
     /// Writes the row if its state asks for it: new, or parked and sent again. `false`: known, nothing to do.
@@ -207,27 +235,53 @@ impl Shard {
         }
     }
 
-    /// Makes sure that the alarm rings at `at` or before.
-    fn arm(&self, at: Timestamp) {
-        if self.armed_for.get().is_some_and(|armed| armed <= at) {
-            return;
+    /// Makes sure that the alarm rings at `at` or before. A failure that shows only later resets the object.
+    fn arm(&self, at: Timestamp) -> Result<(), Broken> {
+        if self.armed_for.get().is_none_or(|armed| armed > at) {
+            port::arm(&self.state, port::number(at.unix_ms()))?;
+            self.armed_for.set(Some(at));
         }
-        match port::arm(&self.state, port::number(at.unix_ms())) {
-            Ok(()) => self.armed_for.set(Some(at)),
-            Err(thrown) => log::broken("inbox-arm", &format!("{thrown:?}")),
-        }
+        Ok(())
     }
 
     /// After a restart: pending rows without this instance's alarm get one.
     fn arm_if_pending(&self) {
-        if self.pending.get() > 0 {
-            self.arm(clock::now().plus(Duration::from_secs(1)));
+        if self.pending.get() > 0
+            && let Err(broken) = self.arm(clock::now().plus(Duration::from_secs(1)))
+        {
+            log::broken("inbox-arm", &broken.0);
         }
     }
 
+    /// When the next pending event may go: a head that is due, or a place that becomes free. What is on its way is
+    /// looked at again after an attempt's time, should this instance die under it.
+    fn soonest(&self, now: Timestamp) -> Result<Option<Timestamp>, Broken> {
+        let in_flight = self.in_flight.borrow();
+        let underway = (!in_flight.is_empty()).then(|| now.plus(UNDERWAY));
+        if in_flight.len() >= IN_FLIGHT_MAX {
+            return Ok(underway);
+        }
+        let head = self.store.soonest(&in_flight)?;
+        Ok(head.into_iter().chain(underway).min())
+    }
+
+    /// What health shows of this shard; empty if the store cannot say.
     fn figures(&self) -> String {
+        let now = clock::now();
+        if let Some((at, shown)) = &*self.shown.borrow()
+            && at.plus(FIGURES_KEPT) > now
+        {
+            return shown.clone();
+        }
         self.flush();
-        let figures = self.store.figures().unwrap_or_default();
-        serde_json::to_string(&figures).unwrap_or_default()
+        let shown = match self.store.figures() {
+            Ok(figures) => serde_json::to_string(&figures).unwrap_or_default(),
+            Err(broken) => {
+                log::broken("inbox-figures", &broken.0);
+                String::new()
+            }
+        };
+        self.shown.replace(Some((now, shown.clone())));
+        shown
     }
 }

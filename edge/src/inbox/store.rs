@@ -6,14 +6,21 @@
 //! (and one entry of the partial index while it is pending) and a repeat writes none (measured: reference 5.2).
 //! `parcel` is dropped on delivery; the key stays for 35 days, longer than any provider repeats.
 //!
+//! Delivered keys are nearly the whole table, so no statement but the expiry reads them: what is pending or parked is
+//! found by its partial index, and the expiry walks the primary key a page at a time, once a day (the plans of
+//! `EXPLAIN QUERY PLAN` stand in PERFORMANCE.md).
+//!
 //! Invariant: no `.one()` and no lazy cursor (both throw through wasm); every statement is complete when its
 //! function returns, and statements without an await between them commit together. Not here: which state
 //! follows which (`state`). Failure: a JavaScript exception, as `Broken`.
+
+use std::collections::BTreeSet;
 
 use js_sys::{Array, JsString};
 use tollgate_shared::time::Timestamp;
 use wasm_bindgen::JsValue;
 
+use super::IN_FLIGHT_MAX;
 use super::state::State;
 use crate::port::{self, Broken, Sql, number};
 
@@ -29,7 +36,12 @@ CREATE TABLE IF NOT EXISTS event (
   changed_at INTEGER NOT NULL,      -- ms; when it came to this state
   reason TEXT NOT NULL DEFAULT ''   -- why it is parked
 ) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS event_pending ON event (order_key, seq) WHERE state = 0";
+CREATE INDEX IF NOT EXISTS event_pending ON event (order_key, seq) WHERE state = 0;
+CREATE INDEX IF NOT EXISTS event_parked ON event (changed_at) WHERE state = 2;
+CREATE TABLE IF NOT EXISTS expiry (
+  id INTEGER PRIMARY KEY CHECK (id = 1),
+  done_at INTEGER NOT NULL          -- ms; when every key was last looked at
+)";
 const COUNTS: &str = "SELECT COUNT(*), COALESCE(MAX(seq), 0) FROM event WHERE state = 0";
 const INSERT: &str = "INSERT INTO event (key, state, order_key, seq, parcel, next_at, changed_at)
   VALUES (?1, 0, ?2, ?3, ?4, ?5, ?6) ON CONFLICT (key) DO NOTHING";
@@ -48,14 +60,28 @@ const HEADS: &str = "SELECT e.key, e.order_key FROM event AS e WHERE e.state = 0
 const RELEASE: &str = "UPDATE event SET next_at = ?1 WHERE state = 0 AND next_at > ?1";
 const LOAD: &str = "SELECT parcel, attempts FROM event WHERE key = ?1 AND state = 0";
 const WAITS: &str = "SELECT 1 FROM event WHERE state = 0 AND order_key = ?1 LIMIT 1";
-const SOONEST: &str = "SELECT MIN(next_at) FROM event WHERE state = 0";
-const EXPIRE: &str = "DELETE FROM event WHERE key IN
-  (SELECT key FROM event WHERE state = 1 AND changed_at < ?1 LIMIT ?2)";
+// Heads only, and of them those that are not on their way: a row behind a head is not due before it.
+const SOONEST: &str = "SELECT MIN(e.next_at) FROM event AS e WHERE e.state = 0
+  AND e.order_key NOT IN (?1, ?2, ?3, ?4, ?5, ?6)
+  AND NOT EXISTS (SELECT 1 FROM event AS earlier
+    WHERE earlier.state = 0 AND earlier.order_key = e.order_key AND earlier.seq < e.seq)";
+const FIRST_PARKED: &str = "SELECT MIN(changed_at) FROM event WHERE state = 2";
+const RETRY: &str = "UPDATE event SET state = 0, attempts = 0, next_at = ?1, changed_at = ?1, reason = ''
+  WHERE key IN (SELECT key FROM event WHERE state = 2 AND changed_at <= ?2 ORDER BY changed_at LIMIT ?3)
+  RETURNING key";
+const PAGE_END: &str = "SELECT key FROM event WHERE key > ?1 ORDER BY key LIMIT 1 OFFSET ?2";
+const EXPIRE: &str = "DELETE FROM event WHERE key > ?1 AND key <= ?2 AND state = 1 AND changed_at < ?3";
+const EXPIRED_AT: &str = "SELECT done_at FROM expiry";
+const EXPIRED: &str = "INSERT INTO expiry (id, done_at) VALUES (1, ?1)
+  ON CONFLICT (id) DO UPDATE SET done_at = excluded.done_at";
 const ANY: &str = "SELECT 1 FROM event LIMIT 1";
-const FIGURES: &str = "SELECT COALESCE(SUM(state = 0), 0), COALESCE(SUM(state = 2), 0),
-  MIN(CASE WHEN state = 0 THEN changed_at END) FROM event WHERE state IN (0, 2)";
+const FIGURES: &str = "SELECT (SELECT COUNT(*) FROM event WHERE state = 0),
+  (SELECT COUNT(*) FROM event WHERE state = 2), (SELECT MIN(changed_at) FROM event WHERE state = 0)";
 const REASONS: &str = "SELECT reason, COUNT(*) FROM event WHERE state = 2 GROUP BY reason
   ORDER BY COUNT(*) DESC LIMIT 10";
+
+/// Behind every key: the highest character.
+const LAST_KEY: &str = "\u{10FFFF}";
 
 thread_local! {
     // Texts, not objects of a request: kept so that the hot path does not decode them again.
@@ -166,17 +192,43 @@ impl Store {
         Ok(self.first(WAITS, &[order.into()])?.is_some())
     }
 
-    /// When the next pending row is due.
-    pub(crate) fn soonest(&self) -> Result<Option<Timestamp>, Broken> {
-        let row = self.first(SOONEST, &[])?;
-        Ok(row
-            .and_then(|row| port::whole_cell(&row, 0))
-            .map(Timestamp::from_unix_ms))
+    /// When the next head is due whose order is not among `in_flight`.
+    pub(crate) fn soonest(&self, in_flight: &BTreeSet<String>) -> Result<Option<Timestamp>, Broken> {
+        let mut orders = in_flight.iter().map(String::as_str);
+        // No order's name is empty.
+        let excepted = [(); IN_FLIGHT_MAX].map(|()| orders.next().unwrap_or_default().into());
+        self.instant(SOONEST, &excepted)
     }
 
-    /// Deletes the keys delivered before `before`, at most `limit`; `true` if there was one.
-    pub(crate) fn expire(&self, before: Timestamp, limit: u32) -> Result<bool, Broken> {
-        self.write(&JsString::from(EXPIRE), &[at(before), limit.into()])
+    /// When the longest parked row was parked.
+    pub(crate) fn first_parked(&self) -> Result<Option<Timestamp>, Broken> {
+        self.instant(FIRST_PARKED, &[])
+    }
+
+    /// Makes the rows parked at `before` or earlier pending again, at most `limit`; how many.
+    pub(crate) fn retry(&self, now: Timestamp, before: Timestamp, limit: u32) -> Result<u32, Broken> {
+        Ok(self.rows(RETRY, &[at(now), at(before), limit.into()])?.length())
+    }
+
+    /// Deletes the keys delivered before `before` among the `page` keys after `from`; the last key looked at, or
+    /// `None` if there are no more.
+    pub(crate) fn expire(&self, from: &str, before: Timestamp, page: u32) -> Result<Option<String>, Broken> {
+        let end = self
+            .first(PAGE_END, &[from.into(), page.into()])?
+            .map(|row| port::text_cell(&row, 0));
+        let to = end.as_deref().unwrap_or(LAST_KEY);
+        self.write(&JsString::from(EXPIRE), &[from.into(), to.into(), at(before)])?;
+        Ok(end)
+    }
+
+    /// When every key was last looked at; `None` if never.
+    pub(crate) fn expired_at(&self) -> Result<Option<Timestamp>, Broken> {
+        self.instant(EXPIRED_AT, &[])
+    }
+
+    /// Notes that every key has been looked at.
+    pub(crate) fn expired(&self, now: Timestamp) -> Result<bool, Broken> {
+        self.write(&JsString::from(EXPIRED), &[at(now)])
     }
 
     /// Whether the table holds anything.
@@ -232,6 +284,13 @@ impl Store {
     fn first(&self, query: &str, bindings: &[JsValue]) -> Result<Option<Array>, Broken> {
         let rows = self.rows(query, bindings)?;
         Ok(port::each_row(&rows).next())
+    }
+
+    fn instant(&self, query: &str, bindings: &[JsValue]) -> Result<Option<Timestamp>, Broken> {
+        let row = self.first(query, bindings)?;
+        Ok(row
+            .and_then(|row| port::whole_cell(&row, 0))
+            .map(Timestamp::from_unix_ms))
     }
 }
 
