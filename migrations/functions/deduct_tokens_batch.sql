@@ -25,6 +25,8 @@
 --   interval arithmetic: request i wants the tokens (sum before it, sum with it], bucket b holds (sum before it, sum
 --   with it] in spending order, and the overlap is what i takes from b. Only where a company runs short does a loop
 --   decide who is refused, because a refused request leaves its share to the next.
+-- Conditions that seem to say a thing twice (`company_id = any (v_companies)`) keep a plan on its index that was made
+--   while there were few companies; without them such a plan reads the index from end to end.
 -- Plans: generic (an array says nothing that could make another plan better) and without sequential scans (a
 --   plan made while a table was empty would scan it when it is large, until somebody analyses it).
 -- Callers: tollgate_app, through `origin::db::tokens`.
@@ -72,6 +74,9 @@ declare
     v_balances bigint[];
     v_short boolean;
     v_any boolean;
+    -- Distinct and ascending; owners as the ledger writes them.
+    v_companies text[] := '{}';
+    v_owners text[] := '{}';
     v_company text;
     v_left bigint;
     v_written bigint;
@@ -93,6 +98,8 @@ begin
         order by company.company_id
         for update
     loop
+        v_companies := v_companies || v_row.company_id;
+        v_owners := v_owners || ('company:' || v_row.company_id);
         if v_row.next_due_at <= p_now then
             perform tollgate.token_apply_due(v_row.company_id, p_now);
         end if;
@@ -188,11 +195,11 @@ begin
         end if;
 
         with company as materialized (
-            select company.company_id, 'company:' || company.company_id as owner,
+            select company.company_id, ('company:' || company.company_id) collate "default" as owner,
                 company.monthly_balance + company.promotional_balance + company.purchased_balance
                     - company.reserved_balance as available
             from tollgate.company_subscriptions as company
-            where company.company_id = any (p_company_ids)
+            where company.company_id = any (v_companies)
         ),
         wanted as materialized (
             select request.n, request.record_id, request.key, request.company, request.article, request.amount,
@@ -205,15 +212,14 @@ begin
             window requests as (partition by request.company collate "C" order by request.n rows unbounded preceding)
         ),
         bucket as materialized (
-            select company.company_id, bucket.id, bucket.kind,
+            select bucket.company_id, bucket.id, bucket.kind,
                 (sum(bucket.remaining - bucket.reserved) over spending)::bigint as upto,
                 (sum(bucket.remaining - bucket.reserved) over spending)::bigint - (bucket.remaining - bucket.reserved) as below,
                 row_number() over spending as nth
-            from company
-            join tollgate.token_buckets as bucket on bucket.company_id = company.company_id and bucket.state = 'open'
-            where bucket.remaining > bucket.reserved
+            from tollgate.token_buckets as bucket
+            where bucket.company_id = any (v_companies) and bucket.state = 'open' and bucket.remaining > bucket.reserved
             window spending as (
-                partition by company.company_id
+                partition by bucket.company_id
                 order by bucket.kind = 'purchased', bucket.priority, bucket.expires_at, bucket.created_at, bucket.id
                 rows unbounded preceding
             )
@@ -271,7 +277,8 @@ begin
                 ('token_promotional', -total.promotional, total.promotional_entries),
                 ('token_purchased', -total.purchased, total.purchased_entries)
             ) as leg (kind, amount, entries)
-            where account.owner = total.owner and account.kind = leg.kind and account.unit = 'TOKEN' and leg.entries > 0
+            where account.owner = any (v_owners) and account.owner = total.owner and account.kind = leg.kind
+                and account.unit = 'TOKEN' and leg.entries > 0
             returning account.owner, account.kind, account.balance - leg.amount as balance, account.version - leg.entries as version
         ),
         company_after as (
@@ -281,7 +288,7 @@ begin
                 purchased_balance = company.purchased_balance - total.purchased,
                 updated_at = p_now
             from total
-            where company.company_id = total.company
+            where company.company_id = any (v_companies) and company.company_id = total.company
         ),
         bucket_after as (
             update tollgate.token_buckets as bucket
@@ -293,7 +300,7 @@ begin
                 from share
                 group by share.company, share.id
             ) as spent
-            where bucket.company_id = spent.company and bucket.id = spent.id
+            where bucket.company_id = any (v_companies) and bucket.company_id = spent.company and bucket.id = spent.id
         ),
         transaction_written as (
             insert into tollgate.ledger_transaction (id, owner, operation_key, kind, fingerprint, occurred_at, recorded_at)
@@ -303,18 +310,34 @@ begin
                 p_now, p_now
             from moved
         ),
+        -- One row an owner: joining the legs of every request to the accounts one by one costs as much as inserting them.
+        base as materialized (
+            select account.owner,
+                max(account.balance) filter (where account.kind = 'token_used') as used,
+                max(account.version) filter (where account.kind = 'token_used') as used_version,
+                max(account.balance) filter (where account.kind = 'token_monthly') as monthly,
+                max(account.version) filter (where account.kind = 'token_monthly') as monthly_version,
+                max(account.balance) filter (where account.kind = 'token_promotional') as promotional,
+                max(account.version) filter (where account.kind = 'token_promotional') as promotional_version,
+                max(account.balance) filter (where account.kind = 'token_purchased') as purchased,
+                max(account.version) filter (where account.kind = 'token_purchased') as purchased_version
+            from account
+            group by account.owner
+        ),
         entry_written as (
             insert into tollgate.ledger_entry (owner, account_kind, unit, account_version, transaction_id, amount, balance_after)
-            select moved.owner, leg.kind, 'TOKEN', account.version + leg.nth, moved.record_id, leg.amount,
-                account.balance + leg.upto
+            select moved.owner, leg.kind, 'TOKEN', leg.version, moved.record_id, leg.amount, leg.balance
             from moved
+            join base on base.owner = moved.owner
             cross join lateral (values
-                ('token_used', moved.amount, moved.upto, moved.nth),
-                ('token_monthly', -moved.monthly, -moved.monthly_upto, moved.monthly_nth),
-                ('token_promotional', -moved.promotional, -moved.promotional_upto, moved.promotional_nth),
-                ('token_purchased', -moved.purchased, -moved.purchased_upto, moved.purchased_nth)
-            ) as leg (kind, amount, upto, nth)
-            join account on account.owner = moved.owner and account.kind = leg.kind
+                ('token_used', moved.amount, base.used + moved.upto, base.used_version + moved.nth),
+                ('token_monthly', -moved.monthly, base.monthly - moved.monthly_upto,
+                 base.monthly_version + moved.monthly_nth),
+                ('token_promotional', -moved.promotional, base.promotional - moved.promotional_upto,
+                 base.promotional_version + moved.promotional_nth),
+                ('token_purchased', -moved.purchased, base.purchased - moved.purchased_upto,
+                 base.purchased_version + moved.purchased_nth)
+            ) as leg (kind, amount, balance, version)
             where leg.amount <> 0
         ),
         usage_written as (

@@ -1,7 +1,7 @@
 //! Four ways to break idempotency, each loaded over the real function in a database of its own, and each found out.
 //!
-//! Mutants are the smallest change of `deduct_tokens_atomic.sql` and `deduct_tokens_batch.sql`, or the well-known wrong
-//! design around them. The same check passes on the function as it is, which is what makes the kills mean something.
+//! A mutant is the smallest change of `deduct_tokens_atomic.sql`, or a well-known wrong design around it. The same check
+//! passes on the function as it is, which is what makes the kills mean something.
 
 use tokio::task::JoinSet;
 
@@ -10,7 +10,6 @@ use crate::db::sqlstate::TokenRefusal;
 use crate::db::tokens;
 
 const ATOMIC: &str = include_str!("../../../../../migrations/functions/deduct_tokens_atomic.sql");
-const BATCH: &str = include_str!("../../../../../migrations/functions/deduct_tokens_batch.sql");
 
 /// One replacement that must be found exactly once, or the mutant is none.
 fn mutate(sql: &str, from: &str, to: &str) -> String {
@@ -117,83 +116,86 @@ async fn the_functions_as_they_are_keep_every_promise() {
     assert_eq!(promises(&Book::new().await).await, Ok(()));
 }
 
+/// The real function under another name, and a wrong design around it under its own.
+fn around(inner: &str, body: &str) -> String {
+    let inner = mutate(inner, "function tollgate.deduct_tokens_atomic(", "function tollgate.deduct_tokens_inner(");
+    let arguments = "p_idempotency_key text, p_company_id text, p_article_id text, p_amount bigint, p_metadata jsonb, \
+        p_record_id uuid, p_now timestamptz";
+    format!(
+        "{inner}\ncreate or replace function tollgate.deduct_tokens_atomic({arguments}) returns jsonb language plpgsql \
+         security definer set search_path = pg_catalog, tollgate, pg_temp as $mutant$ begin {body} end $mutant$;"
+    )
+}
+
 /// No check: every call is a first call, and the key is only decoration.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn mutant_without_a_check_is_killed() {
-    let no_check = mutate(
+    let no_check = around(
         ATOMIC,
-        "array[p_idempotency_key], array[p_company_id]",
-        "array[p_idempotency_key || p_record_id], array[p_company_id]",
+        "return tollgate.deduct_tokens_inner(p_idempotency_key || p_record_id, p_company_id, p_article_id, p_amount, \
+         p_metadata, p_record_id, p_now);",
     );
     let error = killed(&no_check).await.unwrap_err();
     assert!(error.contains("a repeat got"), "{error}");
 }
 
-/// Check, then insert: the look comes before the company's lock, in a snapshot that a twin can have overtaken, and
-/// nothing unique stands behind it. The early refusal by advisory lock is off, as it would hide the race, and the pause
-/// is part of the mutant: it keeps open the window that a busy server opens now and then.
+/// Check, then insert: the look comes before the company's lock, where a twin can overtake it, and nothing unique stands
+/// behind it. The pause is part of the mutant: it keeps open the window that a busy server opens now and then.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn mutant_that_checks_then_inserts_is_killed() {
-    let mut check_then_insert = mutate(
-        ATOMIC,
-        "not pg_try_advisory_xact_lock(hashtextextended(p_idempotency_key, 0))",
-        "false",
+    let no_conflict = ATOMIC.replace("on conflict (idempotency_key) do nothing", "");
+    let check_then_insert = around(
+        &no_conflict,
+        "if not exists (select from tollgate.token_deduction_records as seen
+                        where seen.idempotency_key = p_idempotency_key) then
+            perform pg_sleep(0.2);
+            perform tollgate.deduct_tokens_inner(p_idempotency_key || ':' || p_record_id, p_company_id, p_article_id,
+                p_amount, p_metadata, p_record_id, p_now);
+            update tollgate.token_deduction_records set idempotency_key = p_idempotency_key where id = p_record_id;
+            return tollgate.token_answer(p_record_id, false);
+        end if;
+        return tollgate.deduct_tokens_inner(p_idempotency_key, p_company_id, p_article_id, p_amount, p_metadata,
+            p_record_id, p_now);",
     );
-    check_then_insert = mutate(&check_then_insert, "    select to_jsonb(answer) - 'request' into v_result",
-        "    if not exists (select from tollgate.token_deduction_records as seen where seen.idempotency_key = p_idempotency_key) then
-        perform pg_sleep(0.2);
-        perform count(*) from tollgate.deduct_tokens_batch(array[p_idempotency_key || ':' || p_record_id], array[p_company_id],
-            array[p_article_id], array[p_amount], array[p_metadata], array[p_record_id], p_now);
-        update tollgate.token_deduction_records set idempotency_key = p_idempotency_key where id = p_record_id;
-        return (select tollgate.token_answer(p_record_id, false));
-    end if;
-    select to_jsonb(answer) - 'request' into v_result");
-    let drop_unique = "alter table tollgate.token_deduction_records drop constraint token_deduction_records_idempotency_key;";
-    let no_conflict = BATCH.replace("on conflict (idempotency_key) do nothing", "");
-    let error = killed(&format!("{drop_unique}\n{no_conflict}\n{check_then_insert}"))
-        .await
-        .unwrap_err();
+    let drop_unique = "alter table tollgate.token_deduction_records \
+        drop constraint token_deduction_records_idempotency_key;";
+    let error = killed(&format!("{drop_unique}\n{check_then_insert}")).await.unwrap_err();
     assert!(error.contains("a race charged"), "{error}");
 }
 
 /// No fingerprint: the key alone decides, so another amount gets the first result as if it were its own.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn mutant_without_a_fingerprint_is_killed() {
-    let no_fingerprint = mutate(
-        BATCH,
-        "when first.requested_amount <> request.amount then 'amount'",
-        "",
-    );
+    let no_fingerprint = mutate(ATOMIC, "when first.requested_amount <> p_amount then 'amount'", "");
     let error = killed(&no_fingerprint).await.unwrap_err();
     assert!(error.contains("another amount got"), "{error}");
 }
 
-/// Claim before write: "seen" is committed on its own, by a connection of its own, before the work. When the work then
-/// fails, the retry is told that it is done (openmeter#5118).
+/// Claim before write: "seen" is kept although the work then fails, so the retry is told that it is done
+/// (openmeter#5118).
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn mutant_that_claims_before_it_writes_is_killed() {
-    let claim = mutate(ATOMIC, "    select to_jsonb(answer) - 'request' into v_result",
-        "    begin
-        insert into tollgate.token_deduction_records
-            (id, idempotency_key, company_id, article_id, amount, requested_amount, status, balance_before, balance_after,
-             taken_purchased, created_at, completed_at)
-        values (p_record_id, p_idempotency_key, p_company_id, p_article_id, p_amount, p_amount, 'completed', p_amount, 0, p_amount,
-            p_now, p_now);
-        begin
-            perform count(*) from tollgate.deduct_tokens_batch(array[p_idempotency_key || ':work'], array[p_company_id],
-                array[p_article_id], array[p_amount], array[p_metadata], array[gen_random_uuid()], p_now);
-        exception when check_violation then
-            -- The claim outlives the failed work, as if it had been committed before.
-            return '{\"broken\": true}';
-        end;
-        return (select tollgate.token_answer(p_record_id, false));
-    exception when unique_violation then
-        null;
-    end;
-    select to_jsonb(answer) - 'request' into v_result");
-    let error = killed(&claim).await.unwrap_err();
-    assert!(
-        error.contains("a retry after a crash got") || error.contains("a race charged"),
-        "{error}"
+    let claim = around(
+        ATOMIC,
+        "begin
+            insert into tollgate.token_deduction_records
+                (id, idempotency_key, company_id, article_id, amount, requested_amount, status, balance_before,
+                 balance_after, taken_purchased, created_at, completed_at)
+            values (p_record_id, p_idempotency_key, p_company_id, p_article_id, p_amount, p_amount, 'completed',
+                p_amount, 0, p_amount, p_now, p_now);
+            begin
+                perform tollgate.deduct_tokens_inner(p_idempotency_key || ':work', p_company_id, p_article_id, p_amount,
+                    p_metadata, gen_random_uuid(), p_now);
+            exception when check_violation then
+                -- The claim outlives the failed work, as if it had been committed before.
+                return '{\"success\": false}';
+            end;
+            return tollgate.token_answer(p_record_id, false);
+        exception when unique_violation then
+            return tollgate.deduct_tokens_inner(p_idempotency_key, p_company_id, p_article_id, p_amount, p_metadata,
+                p_record_id, p_now);
+        end;",
     );
+    let error = killed(&claim).await.unwrap_err();
+    assert!(error.contains("a retry after a crash got"), "{error}");
 }
