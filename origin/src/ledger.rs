@@ -83,7 +83,7 @@ pub enum PostingError {
     AmountOutOfRange {
         /// The account's kind.
         account: String,
-        /// The amount.
+        /// What it would move.
         amount: Minor,
     },
     /// LG005.

@@ -27,6 +27,8 @@ use crate::entropy;
 /// Any number that no other program takes on the maintenance database.
 const TEMPLATE_LOCK: i64 = 0x7467_7465_7374;
 const TEMPLATE_PREFIX: &str = "tollgate_template_";
+/// Made and renamed under the lock: whoever holds it and sees one sees a draft whose migration failed.
+const DRAFT_PREFIX: &str = "tollgate_draft_";
 /// A process of another version may remove our template between making and cloning it.
 const CLONE_ATTEMPTS_MAX: u32 = 5;
 
@@ -148,7 +150,7 @@ async fn template(server: &Client, server_url: &str) -> String {
         .expect("lock the template");
     if !exists(server, &name).await {
         remove_other_templates(server).await;
-        let draft = random_name("tollgate_draft_");
+        let draft = random_name(DRAFT_PREFIX);
         server
             .batch_execute(&format!("create database {draft}"))
             .await
@@ -192,13 +194,9 @@ async fn until_unused(server: &Client, sql: &str) {
 }
 
 async fn remove_other_templates(server: &Client) {
-    let pattern = format!("{TEMPLATE_PREFIX}%");
-    let query = "select datname from pg_database where datname like $1";
-    for row in server
-        .query(query, &[&pattern])
-        .await
-        .expect("look for old templates")
-    {
+    let query = "select datname from pg_database where starts_with(datname, $1) or starts_with(datname, $2)";
+    let others = server.query(query, &[&TEMPLATE_PREFIX, &DRAFT_PREFIX]).await;
+    for row in others.expect("look for old templates") {
         let name: String = row.get(0);
         // Another process may be cloning it; then it stays for the next to remove.
         if let Err(error) = server
