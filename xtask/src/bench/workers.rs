@@ -83,11 +83,8 @@ impl Subject {
             .arg(&file)
             .arg("--import-path=/")
             .current_dir(folder.path());
-        let log = config.in_repo("target/xtask/bench").join(format!(
-            "workerd-{}-{}.log",
-            self.name,
-            std::process::id()
-        ));
+        // One line a request: removed with the folder. An error quotes its tail.
+        let log = folder.path().join("workerd.log");
         let mut workerd = supervise::start("workerd", command, log)?;
         answer_once(address, &mut workerd).await?;
         Ok(Running {
