@@ -140,7 +140,7 @@ pub struct IssuedCode {
 /// Which period of a periodic order a charge belongs to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Period {
-    /// Unique per period: PAYUNi `PeriodOrderNo`; ECPay has none, so order number and Gwsr (or ProcessDate).
+    /// Unique per period: PAYUNi `PeriodOrderNo`; ECPay has none, so order number and Gwsr (of a refusal: ProcessDate).
     pub period_order_number: String,
     /// The number of the period, 1 for the first, where the notice says so. ECPay tells successes so far.
     pub number: Option<u32>,

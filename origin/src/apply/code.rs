@@ -8,10 +8,10 @@
 
 use std::time::Duration;
 
-use tollgate_shared::event::IssuedCode;
+use tollgate_shared::event::{Decline, IssuedCode};
 use tollgate_shared::time::Timestamp;
 
-use super::{ApplyError, Outcome, Step, dispute, recompute};
+use super::{ApplyError, Outcome, Step, dispute, recompute, record};
 use crate::db::payments::{Instructions, Payment};
 use crate::domain::charge::DisputeKind;
 
@@ -44,14 +44,15 @@ pub(super) async fn store(step: Step<'_>, code: &IssuedCode) -> Result<Outcome, 
     Ok(Outcome::CodeStored)
 }
 
-/// Gives the bank a day more.
-pub(super) async fn wait_for_bank(step: Step<'_>) -> Result<Outcome, ApplyError> {
+/// Gives the bank a day more, and says so in the event log.
+pub(super) async fn wait_for_bank(step: Step<'_>, undecided: &Decline) -> Result<Outcome, ApplyError> {
     let Some(mut payment) = step.payment().await? else {
         return dispute::record_without_charge(step, DisputeKind::UnknownOrder, None).await;
     };
     if step.event.merchant != payment.merchant {
         return dispute::record_without_charge(step, DisputeKind::MerchantMismatch, Some(&payment)).await;
     }
+    record::held(step, &payment, undecided).await?;
     wait_until(&mut payment, step.received_at.plus(BANK_DELAY_MAX), step.now);
     let user = payment.user.clone();
     recompute::payment(step, payment, None).await?;

@@ -153,7 +153,7 @@ pub(crate) async fn apply(step: Step<'_>) -> Result<Outcome, ApplyError> {
         Fact::PaymentCanceled(decline) => decline::note(step, decline, Refused::Canceled).await,
         Fact::PeriodFailed(decline, _) => decline::note(step, decline, Refused::Period).await,
         Fact::CodeIssued(code) => code::store(step, code).await,
-        Fact::PaymentHeld(_) => code::wait_for_bank(step).await,
+        Fact::PaymentHeld(undecided) => code::wait_for_bank(step, undecided).await,
         Fact::Refunded(charge) => refund::refund(step, charge).await,
         Fact::Foreign { event_type, .. } => record::carried(step, event_type).await,
         Fact::Acknowledged { .. } => Ok(Outcome::Acknowledged),

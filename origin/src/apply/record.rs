@@ -1,33 +1,52 @@
-//! Events that move no money by their nature: simulated notices, and events of carried sources.
+//! Events that move no money by their nature: simulated notices, undecided payments, events of carried sources.
 //!
-//! `Event::test`, `Fact::Foreign` → **record** → the event log.
+//! `Event::test`, `Fact::PaymentHeld`, `Fact::Foreign` → **record** → the event log.
 //!
 //! Invariant (DESIGN.md, Event identity): a simulated notice is visible and changes nothing, whatever it claims.
 //! The payload of a carried event stays in the inbox; the log names its type.
 
 use serde_json::{Value, json};
+use tollgate_shared::event::Decline;
 use tollgate_shared::id::OrderNumber;
 
 use super::{ApplyError, Outcome, Step};
 use crate::db::DbError;
 use crate::db::event_log::{self, Line};
+use crate::db::payments::Payment;
 use crate::entropy;
 
 /// Logs a simulated notice.
 pub(super) async fn test(step: Step<'_>) -> Result<Outcome, ApplyError> {
     let order = step.event.order.as_ref().map(OrderNumber::as_str);
-    log(step, "test_event", json!({ "orderNumber": order })).await?;
+    let line = line(step, "test_event", json!({ "orderNumber": order }))?;
+    event_log::insert(step.tx, &line, step.now).await?;
     Ok(Outcome::TestLogged)
 }
 
 /// Logs an event of a carried source.
 pub(super) async fn carried(step: Step<'_>, event_type: &str) -> Result<Outcome, ApplyError> {
-    log(step, "source_event", json!({ "eventType": event_type })).await?;
+    let line = line(step, "source_event", json!({ "eventType": event_type }))?;
+    event_log::insert(step.tx, &line, step.now).await?;
     Ok(Outcome::Carried)
 }
 
-async fn log(step: Step<'_>, event_type: &'static str, details: Value) -> Result<(), DbError> {
+/// Logs that the provider has not decided, or tells a success without saying which charge succeeded.
+pub(super) async fn held(step: Step<'_>, payment: &Payment, undecided: &Decline) -> Result<(), DbError> {
+    let number = undecided.provider_payment_id.as_ref();
     let line = Line {
+        user: Some(payment.user.to_string()),
+        plan: Some(payment.plan.to_string()),
+        money: undecided.money,
+        payment: Some(payment.id),
+        provider_payment_id: number.map(ToString::to_string),
+        ..line(step, "payment_held", json!({ "code": undecided.code }))?
+    };
+    event_log::insert(step.tx, &line, step.now).await?;
+    Ok(())
+}
+
+fn line(step: Step<'_>, event_type: &'static str, details: Value) -> Result<Line, DbError> {
+    Ok(Line {
         id: entropy::uuid_v7(step.now)?,
         operation_key: format!("{event_type}:{}", step.event.key),
         event_type,
@@ -41,7 +60,5 @@ async fn log(step: Step<'_>, event_type: &'static str, details: Value) -> Result
         details,
         delivery: Some(step.delivery),
         occurred_at: step.occurred_at(),
-    };
-    event_log::insert(step.tx, &line, step.now).await?;
-    Ok(())
+    })
 }

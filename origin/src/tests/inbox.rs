@@ -55,6 +55,16 @@ async fn invariant_2_another_notice_of_the_same_charge_has_no_second_effect() {
     // The event key is of Gwsr; a corrected ProcessDate does not change it, a missing Gwsr does.
     let same = Ecpay::period(&order, 300, "11944679", "2026/12/21 04:00:01", 2).signed();
     assert_eq!(stage.forward(&same).await.body["outcome"], "repeated");
+    let nameless = Ecpay::period(&order, 300, "", "2026/12/21 04:00:00", 2).signed();
+    assert_eq!(stage.forward(&nameless).await.body["outcome"], "accepted");
+    assert_eq!(
+        (
+            stage.count("log payment_held").await,
+            stage.count("disputes amount_mismatch").await
+        ),
+        (1, 0),
+        "which charge it was is not known, so it is held and on record"
+    );
     assert_eq!(stage.count("ledger transactions").await, 1);
 }
 

@@ -236,13 +236,10 @@ fn pm_4_ecpay_period_notices() {
             &[("RtnMsg", "paid")],
             format!("period TWD 300 Some(2) [{order}:12345678:paid]"),
         ),
-        (
-            &[("Gwsr", "")],
-            format!("period TWD 300 Some(2) [{order}:20261201030011:paid]"),
-        ),
+        (&[("Gwsr", "")], format!("held 1 [{order}:20261201030011:held:1]")),
         (
             &[("Gwsr", "0")],
-            format!("period TWD 300 Some(2) [{order}:20261201030011:paid]"),
+            format!("held 1 [{order}:20261201030011:held:1]"),
         ),
         (
             &[("RtnCode", "10100058"), ("Amount", ""), ("Gwsr", "")],
@@ -255,6 +252,18 @@ fn pm_4_ecpay_period_notices() {
         (
             &[("TotalSuccessTimes", "")],
             format!("period TWD 300 None [{order}:12345678:paid]"),
+        ),
+        (
+            &[("ProcessDate", "")],
+            format!("period TWD 300 Some(2) [{order}:12345678:paid]"),
+        ),
+        (
+            &[
+                ("ProcessDate", ""),
+                ("process_date", "2026/12/01 03:00:11"),
+                ("Gwsr", ""),
+            ],
+            format!("held 1 [{order}:20261201030011:held:1]"),
         ),
         (
             &[("Gwsr", "12x")],
@@ -280,11 +289,28 @@ fn pm_4_ecpay_period_notices() {
         told(from_ecpay("period", &lower)),
         format!("period TWD 300 Some(2) [{order}:12345678:paid]")
     );
-    // A signed payment notice posted to the period's path is no period, and the reverse.
+    let without_date = without(ecpay_period(), "ProcessDate");
     assert_eq!(
-        told(from_ecpay("period", &ecpay_paid())),
-        "refused: field ProcessDate is missing or unusable"
+        told(from_ecpay("period", &without_date)),
+        format!("period TWD 300 Some(2) [{order}:12345678:paid]")
     );
+    let respelt = with(without_date, "process_date", "2026/12/01 03:00:11");
+    assert_eq!(
+        from_ecpay("period", &respelt).unwrap().occurred_at,
+        from_ecpay("period", &ecpay_period()).unwrap().occurred_at
+    );
+    // A signed payment notice posted to the period's path is no period, and the reverse.
+    let with_extra_fields = [
+        ("Gwsr", "12345678"),
+        ("amount", "300"),
+        ("process_date", "2026/12/01 03:00:11"),
+    ]
+    .iter()
+    .fold(ecpay_paid(), |fields, (key, value)| with(fields, key, value));
+    for payment in [ecpay_paid(), with_extra_fields] {
+        let told = told(from_ecpay("period", &payment));
+        assert!(told.contains("is this ReturnURL's notice?"), "{told}");
+    }
     assert_eq!(
         told(from_ecpay("payment", &ecpay_period())),
         "refused: field TradeNo is missing or unusable"

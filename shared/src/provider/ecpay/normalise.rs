@@ -5,6 +5,7 @@
 //! Invariants: only RtnCode 1 on ReturnURL or PeriodReturnURL is money; 2 and 10100073 ("code issued", BNPL "applied")
 //! never are, and 1 is never "code issued" (§1.4.4). `SimulatePaid=1` makes a test event, and its key says so: were it
 //! the key of the real payment, a merchant's try-out would swallow the customer's later payment of the same order.
+//! A period's success without a Gwsr is held (§1.5: such "successes" occur and are none): no number, no money.
 //! RtnMsg is carried and never matched on: a repeat of a notice has another one (§1.4.2).
 //! Not here: whether merchant, order and amount are ours (`origin::domain`).
 
@@ -106,23 +107,15 @@ fn period(source: &SourceId, fields: Fields<'_>) -> Result<Event, Refusal> {
         number: fields.count("TotalSuccessTimes").filter(|_| head.code == PAID),
         total: fields.count("ExecTimes"),
     };
-    let (outcome, fact) = if head.code == PAID {
-        // Without a Gwsr the charge is still one of this order at this second.
-        let made_up = || {
-            format!("{}-{}", head.order, charged.number)
-                .parse()
-                .map_err(|_| Refusal::Field("Gwsr"))
-        };
-        let number = charged.gwsr.clone().map_or_else(made_up, Ok)?;
-        (
+    let decline = || decline(fields, "Amount", charged.gwsr.clone(), &head);
+    let (outcome, fact) = match (head.code, charged.gwsr.clone()) {
+        (PAID, Some(number)) => (
             "paid",
             Fact::PeriodPaid(charge(fields, "Amount", number)?, period),
-        )
-    } else {
-        (
-            "failed",
-            Fact::PeriodFailed(decline(fields, "Amount", charged.gwsr.clone(), &head), period),
-        )
+        ),
+        // A number of our making would be another charge to the ledger than the one that ECPay tells of later.
+        (PAID, None) => ("held", Fact::PaymentHeld(decline())),
+        _ => ("failed", Fact::PeriodFailed(decline(), period)),
     };
     let key = key(
         source,

@@ -124,9 +124,17 @@ pub(super) struct PeriodCharge {
 
 impl PeriodCharge {
     pub(super) fn read(fields: Fields<'_>) -> Result<Self, Refusal> {
-        // `ProcessDate` is in no other notice (a payment's is `process_date`), so a signed payment notice that
-        // somebody posts to the period's path stops here.
-        let process_date = fields.get("ProcessDate").ok_or(Refusal::Field("ProcessDate"))?;
+        // Both are in every payment's notice and in no period's (§1.4.3), so a signed payment notice that somebody
+        // posts to the period's path stops here: with NeedExtraPaidInfo it has a gwsr, an amount and a process_date.
+        if fields.get("TradeNo").is_some() && fields.get("TradeAmt").is_some() {
+            return Err(Refusal::Malformed(
+                "TradeNo and TradeAmt are of a payment's notice, not of a period's: is this ReturnURL's notice?",
+            ));
+        }
+        // Documented as ProcessDate; the same fact is spelt process_date elsewhere, and no raw notice was seen.
+        let process_date = fields
+            .filled("ProcessDate")
+            .or_else(|| fields.filled("process_date"));
         let gwsr = fields.filled("Gwsr").filter(|gwsr| *gwsr != "0");
         let gwsr: Option<ProviderPaymentId> = match gwsr {
             Some(text) if text.bytes().all(|byte| byte.is_ascii_digit()) => text.parse().ok(),
@@ -134,6 +142,7 @@ impl PeriodCharge {
             None => None,
         };
         let digits: String = process_date
+            .unwrap_or_default()
             .chars()
             .filter(char::is_ascii_digit)
             .take(14)
@@ -145,7 +154,7 @@ impl PeriodCharge {
         Ok(Self {
             number,
             gwsr,
-            processed_at: Timestamp::from_taipei(ECPAY_FORMAT, process_date),
+            processed_at: process_date.and_then(|text| Timestamp::from_taipei(ECPAY_FORMAT, text)),
         })
     }
 }
