@@ -326,19 +326,24 @@ begin
         ),
         entry_written as (
             insert into tollgate.ledger_entry (owner, account_kind, unit, account_version, transaction_id, amount, balance_after)
-            select moved.owner, leg.kind, 'TOKEN', leg.version, moved.record_id, leg.amount, leg.balance
-            from moved
-            join base on base.owner = moved.owner
-            cross join lateral (values
-                ('token_used', moved.amount, base.used + moved.upto, base.used_version + moved.nth),
-                ('token_monthly', -moved.monthly, base.monthly - moved.monthly_upto,
-                 base.monthly_version + moved.monthly_nth),
-                ('token_promotional', -moved.promotional, base.promotional - moved.promotional_upto,
-                 base.promotional_version + moved.promotional_nth),
-                ('token_purchased', -moved.purchased, base.purchased - moved.purchased_upto,
-                 base.purchased_version + moved.purchased_nth)
-            ) as leg (kind, amount, balance, version)
-            where leg.amount <> 0
+            select moved.owner, 'token_used', 'TOKEN', base.used_version + moved.nth, moved.record_id, moved.amount,
+                base.used + moved.upto
+            from moved join base on base.owner = moved.owner
+            union all
+            select moved.owner, 'token_monthly', 'TOKEN', base.monthly_version + moved.monthly_nth, moved.record_id,
+                -moved.monthly, base.monthly - moved.monthly_upto
+            from moved join base on base.owner = moved.owner
+            where moved.monthly > 0
+            union all
+            select moved.owner, 'token_promotional', 'TOKEN', base.promotional_version + moved.promotional_nth, moved.record_id,
+                -moved.promotional, base.promotional - moved.promotional_upto
+            from moved join base on base.owner = moved.owner
+            where moved.promotional > 0
+            union all
+            select moved.owner, 'token_purchased', 'TOKEN', base.purchased_version + moved.purchased_nth, moved.record_id,
+                -moved.purchased, base.purchased - moved.purchased_upto
+            from moved join base on base.owner = moved.owner
+            where moved.purchased > 0
         ),
         usage_written as (
             insert into tollgate.token_usage_logs
