@@ -6,18 +6,21 @@ use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use xtask::stack::{Stack, StackOptions};
 
-const ECPAY: &str = r#"{"planId":"pro-month","provider":"ecpay"}"#;
+pub(crate) const ECPAY: &str = r#"{"planId":"pro-month","provider":"ecpay"}"#;
 const PAYUNI: &str = r#"{"planId":"pro-month","provider":"payuni"}"#;
 
 /// What a checkout call was answered.
 #[derive(Debug, PartialEq)]
-struct Answer {
-    status: u16,
-    replayed: bool,
-    body: String,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) replayed: bool,
+    /// Empty if absent.
+    pub(crate) retry_after: String,
+    pub(crate) body: String,
 }
 
-async fn token(stack: &Stack, subject: &str) -> Result<String> {
+/// A session of `subject`.
+pub(crate) async fn token(stack: &Stack, subject: &str) -> Result<String> {
     let url = format!("{}/control/v1/sessions", stack.sandbox.base_url());
     let asked = stack.http.post(url).json(&json!({ "sub": subject }));
     let answer: Value = asked.send().await?.json().await?;
@@ -25,15 +28,16 @@ async fn token(stack: &Stack, subject: &str) -> Result<String> {
     Ok(token.context("no token")?.to_owned())
 }
 
-async fn checkout(
-    stack: &Stack,
+/// Calls checkout at `edge`, with or without a session and a key.
+pub(crate) async fn checkout(
+    http: &reqwest::Client,
+    edge: &str,
     token: Option<&str>,
     key: Option<&str>,
     body: &'static str,
 ) -> Result<Answer> {
-    let url = format!("{}/api/payments/checkout", stack.worker.base_url());
-    let mut asked = stack
-        .http
+    let url = format!("{edge}/api/payments/checkout");
+    let mut asked = http
         .post(url)
         .header("content-type", "application/json")
         .body(body);
@@ -44,8 +48,13 @@ async fn checkout(
         asked = asked.header("idempotency-key", key);
     }
     let answer = asked.send().await?;
+    let retry_after = answer
+        .headers()
+        .get("retry-after")
+        .and_then(|value| value.to_str().ok());
     Ok(Answer {
         status: answer.status().as_u16(),
+        retry_after: retry_after.unwrap_or_default().to_owned(),
         replayed: answer.headers().contains_key("idempotency-replayed"),
         body: answer.text().await?,
     })
@@ -69,7 +78,7 @@ async fn pm_3_bad_checkout_calls_are_refused_before_anything_is_written() -> Res
             404,
         ),
     ] {
-        let answer = checkout(&stack, token, key, body).await?;
+        let answer = checkout(&stack.http, &stack.worker.base_url(), token, key, body).await?;
         assert_eq!(answer.status, status, "{body} {answer:?}");
         assert!(answer.body.contains("urn:tollgate:problem:"), "{answer:?}");
     }
@@ -84,13 +93,14 @@ async fn pm_3_bad_checkout_calls_are_refused_before_anything_is_written() -> Res
 async fn ed_3_an_idempotency_key_is_one_checkout_with_one_answer() -> Result<()> {
     let stack = Stack::start(StackOptions::default()).await?;
     let token = token(&stack, "careful").await?;
-    let first = checkout(&stack, Some(&token), Some("k"), ECPAY).await?;
-    let again = checkout(&stack, Some(&token), Some("k"), ECPAY).await?;
+    let (http, edge) = (&stack.http, stack.worker.base_url());
+    let first = checkout(http, &edge, Some(&token), Some("k"), ECPAY).await?;
+    let again = checkout(http, &edge, Some(&token), Some("k"), ECPAY).await?;
     assert_eq!((first.status, first.replayed), (201, false), "{first:?}");
     assert_eq!((again.status, again.replayed), (201, true), "{again:?}");
     assert_eq!(first.body, again.body, "a repeat gets the first answer");
 
-    let other = checkout(&stack, Some(&token), Some("k"), PAYUNI).await?;
+    let other = checkout(http, &edge, Some(&token), Some("k"), PAYUNI).await?;
     assert_eq!(other.status, 422, "{other:?}");
     assert!(
         other.body.contains("provider"),

@@ -10,9 +10,14 @@
 mod books;
 mod callers;
 mod crash;
+mod idempotency;
+mod keeping;
 mod notices;
 mod outage;
 mod purchases;
 mod refusals;
 mod repeats;
+mod rotation;
 mod settings;
+mod stand_in;
+mod surface;

@@ -63,8 +63,13 @@ impl Notice {
 
     /// The form body, CheckMacValue included.
     pub(crate) fn body(&self) -> String {
+        self.body_signed_with(ECPAY_HASH_KEY, ECPAY_HASH_IV)
+    }
+
+    /// The form body with the CheckMacValue of other keys.
+    pub(crate) fn body_signed_with(&self, key: &str, iv: &str) -> String {
         let fields = self.0.iter().map(|(name, value)| (*name, value.as_str()));
-        let mac = check_mac_value(fields.clone(), ECPAY_HASH_KEY, ECPAY_HASH_IV, Algorithm::Sha256);
+        let mac = check_mac_value(fields.clone(), key, iv, Algorithm::Sha256);
         let mut form = form_urlencoded::Serializer::new(String::new());
         form.extend_pairs(fields)
             .append_pair("CheckMacValue", &mac)
