@@ -26,14 +26,11 @@ pub(super) fn presence(reply: Option<&Reply>) -> Presence {
     let Some(reply) = reply else {
         return Presence::Away;
     };
-    let slug = reply.problem_slug();
-    match reply.status {
-        502 | 504 => Presence::Away,
-        // The origin's own word for "my database is away", or a proxy that has nobody behind it.
-        503 if slug.is_empty() || slug == "unavailable" => Presence::Away,
-        200..=299 if !reply.takes_event() => Presence::Away,
-        200..=299 => Presence::There,
-        _ if slug.is_empty() => Presence::Unclear,
+    match (reply.status, reply.problem_slug().as_str()) {
+        (200..=299, _) if reply.takes_event() => Presence::There,
+        // 503 is the origin's own word for "my database is away", or a proxy's that has nobody behind it.
+        (200..=299 | 502 | 504, _) | (503, "" | "unavailable") => Presence::Away,
+        (_, "") => Presence::Unclear,
         _ => Presence::There,
     }
 }
