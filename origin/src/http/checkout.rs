@@ -24,7 +24,6 @@ use crate::Origin;
 use crate::checkout::{self, Call, Kinds, PlaceError, Placed, Request};
 use crate::telemetry::Chain;
 
-const KEY_HEADER: &str = "idempotency-key";
 const REPLAYED_HEADER: HeaderName = HeaderName::from_static("idempotency-replayed");
 /// `checkout_requests_key_shape`.
 const KEY_BYTES_MAX: usize = 255;
@@ -91,7 +90,7 @@ pub(super) async fn post(State(origin): State<Arc<Origin>>, hop: Hop, headers: H
 async fn place(origin: &Origin, hop: &Hop, headers: &HeaderMap) -> Result<Placed, CheckoutError> {
     let user = hop.subject().cloned().ok_or(CheckoutError::NoUser)?;
     let body: Body = body::parse(headers, hop.body(), CALL_BYTES_MAX).map_err(CheckoutError::Body)?;
-    let key = key(body.idempotency_key.as_deref().or_else(|| key_header(headers)))?;
+    let key = key(body.idempotency_key.as_deref())?;
     let request = Request {
         plan_id: body.plan_id,
         provider: body.provider,
@@ -116,11 +115,6 @@ fn key(given: Option<&str>) -> Result<String, CheckoutError> {
     } else {
         Err(CheckoutError::BadKey)
     }
-}
-
-/// Only until the edge that signs the key is deployed.
-fn key_header(headers: &HeaderMap) -> Option<&str> {
-    headers.get(KEY_HEADER)?.to_str().ok()
 }
 
 fn answer(placed: &Placed) -> Response {

@@ -423,7 +423,8 @@ async fn pm_3_bad_checkout_calls_are_refused_and_write_nothing() {
             method: "POST",
             path: CHECKOUT,
             subject: bad.subject,
-            headers: vec![("content-type", "application/json")],
+            // Nobody signed the second header, so it stands in for nothing.
+            headers: vec![("content-type", "application/json"), ("idempotency-key", "k")],
             body: bad.body,
         };
         let answer = stage.call(call).await;
