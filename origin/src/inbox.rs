@@ -7,6 +7,8 @@
 //! raw bytes itself and refuses a key that differs from the edge's (a pair assertion); a repeat is success.
 //! If applying fails, what it wrote is undone, the event stays pending with the reason, and the edge still gets
 //! 2xx: the event is safe here. Only where the whole transaction is lost does the edge keep it (5xx).
+//! Events of one order are applied in order of arrival (ED-5): behind one that is still pending, an event is kept
+//! and left to the worker.
 //! Not here: what an event means (`apply`), whether the edge sent it (`http::hop`).
 
 use tollgate_shared::envelope::Envelope;
@@ -19,7 +21,7 @@ use uuid::Uuid;
 
 use crate::Origin;
 use crate::apply::{self, ApplyError, Outcome, Step};
-use crate::db::inbox::{self, Claimed, NewEvent};
+use crate::db::inbox::{self, Claimed, Kept, NewEvent};
 use crate::db::{DbError, Retry, Tx};
 use crate::domain::backoff::{self, Next};
 use crate::entropy;
@@ -136,16 +138,21 @@ async fn keep_and_apply(
     event: &Event,
     now: Timestamp,
 ) -> Result<Accepted, AcceptError> {
-    if !inbox::insert(&tx, new, now).await? {
-        let known = inbox::find(&tx, &new.envelope.key).await?;
-        return Ok(Accepted {
-            id: known.id,
-            repeated: true,
-            applied: known.applied,
-        });
-    }
-    let step = step(origin, &tx, event, new.envelope, (new.id, new.delivery), now);
-    let applied = apply_or_note(step, 1).await?;
+    let applied = match inbox::insert(&tx, new, now).await? {
+        Kept::Known => {
+            let known = inbox::find(&tx, &new.envelope.key).await?;
+            return Ok(Accepted {
+                id: known.id,
+                repeated: true,
+                applied: known.applied,
+            });
+        }
+        Kept::Waits => false,
+        Kept::Next => {
+            let step = step(origin, &tx, event, new.envelope, (new.id, new.delivery), now);
+            apply_or_note(step, 1).await?
+        }
+    };
     Ok(Accepted {
         id: new.id,
         repeated: false,

@@ -4,7 +4,8 @@
 //!
 //! Invariants: one row an event key, decided by the unique index while two deliveries race; a claim is a lease
 //! with a token, and only its holder may finish the row; attempts are counted when they begin, so an event that
-//! kills the process is counted too. Not here: what an event means (`apply`), delays (`domain::backoff`).
+//! kills the process is counted too; of an order's pending events only the oldest is worked on (ED-5).
+//! Not here: what an event means (`apply`), delays (`domain::backoff`).
 
 use tokio_postgres::Row;
 use tokio_postgres::types::Json;
@@ -38,13 +39,26 @@ pub(crate) struct Known {
     pub(crate) applied: bool,
 }
 
-/// Inserts a pending event; `false` where the key is taken. Waits for a twin that is being inserted.
-pub(crate) async fn insert(tx: &Tx, event: &NewEvent<'_>, now: Timestamp) -> Result<bool, DbError> {
+/// What became of an event that was to be kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kept {
+    /// It is new, and may be applied.
+    Next,
+    /// It is new, and an earlier event of its order is still to be applied.
+    Waits,
+    /// Its key is taken.
+    Known,
+}
+
+/// Inserts a pending event. Waits for a twin that is being inserted.
+pub(crate) async fn insert(tx: &Tx, event: &NewEvent<'_>, now: Timestamp) -> Result<Kept, DbError> {
     let sql = "insert into tollgate.inbox_events (id, source, notice, event_key, order_number, headers, raw, \
                delivery_id, received_at, accepted_at, next_attempt_at) \
-               values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $10) on conflict (event_key) do nothing";
+               values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $10) on conflict (event_key) do nothing \
+               returning exists (select from tollgate.inbox_events earlier where earlier.status = 'pending' \
+                   and earlier.source = $2 and earlier.order_number = $5) as waits";
     let inserted = tx
-        .execute(
+        .query_opt(
             sql,
             &[
                 /* id */ &event.id.as_uuid(),
@@ -60,7 +74,12 @@ pub(crate) async fn insert(tx: &Tx, event: &NewEvent<'_>, now: Timestamp) -> Res
             ],
         )
         .await?;
-    Ok(inserted == 1)
+    // The statement does not see its own row, so what it found came before.
+    Ok(match inserted.map(|row| row.try_get("waits")).transpose()? {
+        None => Kept::Known,
+        Some(true) => Kept::Waits,
+        Some(false) => Kept::Next,
+    })
 }
 
 /// The event of a key that is taken.
@@ -130,7 +149,7 @@ pub(crate) struct Claimed {
     pub(crate) attempts: i32,
 }
 
-/// Leases one event that is due; rows that another worker holds are passed over.
+/// Leases one event that is due and the oldest of its order; rows that another worker holds are passed over.
 pub(crate) async fn claim(
     tx: &Tx,
     token: Uuid,
@@ -138,10 +157,13 @@ pub(crate) async fn claim(
     now: Timestamp,
 ) -> Result<Option<Claimed>, DbError> {
     let sql = "update tollgate.inbox_events set lease_token = $1, lease_expires_at = $2, attempts = attempts + 1 \
-               where id = (select id from tollgate.inbox_events \
-                           where status = 'pending' and next_attempt_at <= $3 \
-                           and (lease_expires_at is null or lease_expires_at <= $3) \
-                           order by next_attempt_at, accepted_at for update skip locked limit 1) \
+               where id = (select event.id from tollgate.inbox_events event \
+                           where event.status = 'pending' and event.next_attempt_at <= $3 \
+                           and (event.lease_expires_at is null or event.lease_expires_at <= $3) \
+                           and not exists (select from tollgate.inbox_events earlier where earlier.status = 'pending' \
+                               and earlier.source = event.source and earlier.order_number = event.order_number \
+                               and (earlier.accepted_at, earlier.id) < (event.accepted_at, event.id)) \
+                           order by event.next_attempt_at, event.accepted_at for update skip locked limit 1) \
                returning id, source, notice, event_key, headers, raw, received_at, delivery_id, attempts";
     let row = tx
         .query_opt(sql, &[&token, &Instant(lease_expires_at), &Instant(now)])

@@ -173,6 +173,43 @@ async fn pm_6_user_core_does_not_hear_of_a_failure_after_the_success() {
 }
 
 #[tokio::test]
+async fn ed_5_an_event_behind_one_that_is_not_applied_waits_and_both_are_applied_in_order() {
+    let (stage, receiver) = stage_with_receiver().await;
+    let (payment, order) = stage.buy("user-1", json!({ "planId": "pro-month" })).await;
+    let (_, other_order) = stage.buy("user-2", json!({ "planId": "pro-month" })).await;
+    look::break_table(&stage.admin, "event_log").await;
+    let declined = Ecpay::failed(&order, "10100058", "no", "2026/11/21 10:01:00").signed();
+    assert_eq!(stage.forward(&declined).await.body["applied"], false);
+    look::mend_table(&stage.admin, "event_log").await;
+    let paid = stage.forward(&Ecpay::paid(&order, 300).signed()).await;
+    assert_eq!(
+        (paid.status, &paid.body["outcome"], &paid.body["applied"]),
+        (200, &json!("accepted"), &json!(false))
+    );
+    stage.apply(&Ecpay::paid(&other_order, 300).signed()).await;
+    stage.drain().await;
+    assert_eq!(
+        stage.count("inbox pending").await,
+        2,
+        "what is behind is due, but not before what is ahead"
+    );
+    stage.after(Duration::from_secs(2)).await;
+    assert_eq!(stage.count("inbox applied").await, 3);
+    assert_eq!(stage.payment(&payment).await["status"], "active");
+    let of_user = |body: &Value| body["data"]["userId"] == "user-1";
+    let got = receiver.checked();
+    let types: Vec<&str> = got
+        .iter()
+        .filter(|(_, body)| of_user(body))
+        .map(|(_, body)| body["type"].as_str().unwrap())
+        .collect();
+    assert_eq!(
+        types,
+        ["purchase_initiated", "purchase_failed", "purchase_success"]
+    );
+}
+
+#[tokio::test]
 async fn pm_6_a_receiver_that_fails_is_asked_again_later_under_the_same_id() {
     let (stage, receiver) = stage_with_receiver().await;
     receiver.will_answer(&[500, 302]);
