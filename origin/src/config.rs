@@ -185,10 +185,9 @@ fn handoff_keys(reader: &mut Reader<'_>) -> Option<Rotating<HandoffKey>> {
     let secret = handoff_secret(reader, "HANDOFF_KEY");
     let previous_id = reader.optional("HANDOFF_KEY_ID_PREVIOUS");
     let previous = match (previous_id, reader.optional("HANDOFF_KEY_PREVIOUS")) {
-        (Some(id), Some(secret)) => Some(HandoffKey {
-            id,
-            secret: Secret::new(secret),
-        }),
+        (Some(id), Some(_)) => {
+            handoff_secret(reader, "HANDOFF_KEY_PREVIOUS").map(|secret| HandoffKey { id, secret })
+        }
         (None, None) => None,
         (Some(_), None) => missing_half(reader, "HANDOFF_KEY_PREVIOUS"),
         (None, Some(_)) => missing_half(reader, "HANDOFF_KEY_ID_PREVIOUS"),

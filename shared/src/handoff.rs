@@ -88,16 +88,21 @@ pub fn verify(
     signature: &str,
     now: Timestamp,
 ) -> Result<(), HandoffError> {
-    let key = keys
-        .accepted()
-        .find(|key| key.id == key_id)
-        .ok_or(HandoffError::UnknownKey)?;
+    let named = || keys.accepted().filter(|key| key.id == key_id);
+    if named().next().is_none() {
+        return Err(HandoffError::UnknownKey);
+    }
     let signed_at = request.timestamp.parse().map_err(|_| HandoffError::Stale)?;
     if Timestamp::from_unix_seconds(signed_at).distance(now) > WINDOW {
         return Err(HandoffError::Stale);
     }
-    let expected = crypto::hmac_sha256(key.secret.expose().as_bytes(), signed_text(request).as_bytes());
-    if crypto::equal_hex(&expected, signature) {
+    let text = signed_text(request);
+    // All keys of the id: a rotation that changes the secret and forgets the id must not refuse either side.
+    let matches = |key: &HandoffKey| {
+        let expected = crypto::hmac_sha256(key.secret.expose().as_bytes(), text.as_bytes());
+        crypto::equal_hex(&expected, signature)
+    };
+    if named().any(matches) {
         Ok(())
     } else {
         Err(HandoffError::Mismatch)
@@ -169,6 +174,30 @@ mod tests {
             verify(&keys, "k0", &request(b"{}"), &signature, NOW),
             Err(HandoffError::UnknownKey)
         );
+    }
+
+    #[test]
+    fn ed_4_two_keys_of_one_id_are_both_tried() {
+        let secret = |text: &str| HandoffKey {
+            id: "k1".into(),
+            secret: Secret::new(text.into()),
+        };
+        let keys = Rotating {
+            current: secret("new"),
+            previous: Some(secret("old")),
+        };
+        for (text, expected) in [
+            ("new", Ok(())),
+            ("old", Ok(())),
+            ("other", Err(HandoffError::Mismatch)),
+        ] {
+            let signature = sign(&secret(text), &request(b"{}"));
+            assert_eq!(
+                verify(&keys, "k1", &request(b"{}"), &signature, NOW),
+                expected,
+                "{text}"
+            );
+        }
     }
 
     #[test]

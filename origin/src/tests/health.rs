@@ -78,6 +78,17 @@ fn op_1_every_unusable_setting_is_named_at_once_and_no_value_shown() {
 }
 
 #[test]
+fn ed_4_the_previous_key_of_the_hop_is_as_long_as_the_current_one_must_be() {
+    let mut rotating = settings();
+    rotating.insert("HANDOFF_KEY_ID_PREVIOUS".into(), "k0".into());
+    rotating.insert("HANDOFF_KEY_PREVIOUS".into(), "k".repeat(31));
+    assert_eq!(
+        faults(&rotating),
+        ["HANDOFF_KEY_PREVIOUS: must be at least 32 characters"]
+    );
+}
+
+#[test]
 fn pm_7_the_mock_beside_a_real_provider_is_a_fault() {
     let mut both = settings();
     both.insert("PAYMENT_PROVIDER".into(), "mock".into());
