@@ -43,6 +43,12 @@ pub enum CommandError {
     /// The arguments make no plan.
     #[error("not a plan: {0}")]
     Plan(&'static str),
+    /// The plan's terms are those of payments.
+    #[error(
+        "payments refer to plan {0}, so its kind, subscription type, duration and periods stay; \
+         its name and amount may change. Make a plan of another id for other terms"
+    )]
+    PlanInUse(PlanId),
 }
 
 /// `tollgate serve`: answers the edge, and works unless told not to.
@@ -132,12 +138,15 @@ pub async fn plan_put(database_url: &Secret, arguments: PlanArguments) -> Result
     let plan = plan(arguments)?;
     let database = Database::new(&PoolSettings::new(database_url.clone()))?;
     let (plan, now) = (&plan, SystemClock.now());
-    database
+    let put = database
         .run_tx(
             "plan_put",
             |tx: Tx| async move { plans::put(&tx, plan, now).await },
         )
         .await?;
+    if put == plans::Put::TermsInUse {
+        return Err(CommandError::PlanInUse(plan.id.clone()));
+    }
     print_line(&json!({ "event": "plan", "id": plan.id.as_str() }))?;
     Ok(())
 }

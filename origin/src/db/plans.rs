@@ -2,8 +2,10 @@
 //!
 //! command line → **plans** → checkout.
 //!
-//! Invariant: a row becomes a [`Plan`] only if it is whole; the table's checks and [`read`] say the same (a pair
-//! assertion). Not here: whether a plan may be sold to somebody (`domain::coverage`).
+//! Invariants: a row becomes a [`Plan`] only if it is whole; the table's checks and [`read`] say the same (a pair
+//! assertion). What a charge gives does not change under payments: every user's standing is recomputed from charges
+//! and plans, so a new duration would move the end of what was bought long ago.
+//! Not here: whether a plan may be sold to somebody (`domain::coverage`).
 
 use tokio_postgres::Row;
 use tollgate_shared::id::PlanId;
@@ -28,8 +30,44 @@ pub(crate) async fn find_available(tx: &Tx, id: &PlanId) -> Result<Option<Plan>,
         .transpose()
 }
 
-/// Writes a plan, or changes it. Payments keep the amount that was agreed.
-pub(crate) async fn put(tx: &Tx, plan: &Plan, now: Timestamp) -> Result<(), DbError> {
+/// What became of a plan that was to be written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Put {
+    /// It stands as given.
+    Written,
+    /// Payments refer to the plan, and it would give something else for a charge.
+    TermsInUse,
+}
+
+/// Writes a plan, or changes it: name and amount always (payments keep the amount that was agreed), its terms only
+/// while no payment refers to it.
+pub(crate) async fn put(tx: &Tx, plan: &Plan, now: Timestamp) -> Result<Put, DbError> {
+    if let Some(before) = lock(tx, &plan.id).await?
+        && (&before.kind, &before.subscription_type) != (&plan.kind, &plan.subscription_type)
+        && is_in_use(tx, &plan.id).await?
+    {
+        return Ok(Put::TermsInUse);
+    }
+    write(tx, plan, now).await?;
+    Ok(Put::Written)
+}
+
+/// Locked against a checkout, whose payment's foreign key wants to share the row.
+async fn lock(tx: &Tx, id: &PlanId) -> Result<Option<Plan>, DbError> {
+    let sql = format!("select {COLUMNS} from tollgate.plans plan where plan.id = $1 for update");
+    tx.query_opt(&sql, &[&id.as_str()])
+        .await?
+        .as_ref()
+        .map(read)
+        .transpose()
+}
+
+async fn is_in_use(tx: &Tx, id: &PlanId) -> Result<bool, DbError> {
+    let sql = "select exists (select from tollgate.payments where plan_id = $1) as in_use";
+    Ok(tx.query_one(sql, &[&id.as_str()]).await?.try_get("in_use")?)
+}
+
+async fn write(tx: &Tx, plan: &Plan, now: Timestamp) -> Result<(), DbError> {
     let sql = "insert into tollgate.plans (id, name, amount, currency, kind, subscription_type, duration_days, \
                period_type, period_frequency, period_times, first_charge, available, created_at, updated_at) \
                values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, true, $12, $12) \

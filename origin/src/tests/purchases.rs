@@ -4,9 +4,11 @@ use std::time::Duration;
 
 use serde_json::json;
 use tollgate_shared::form::encode;
+use tollgate_shared::secret::Secret;
 
 use super::notices::{Ecpay, payuni, trade_no};
 use super::stage::{Call, Stage, settings, taipei};
+use crate::commands::{self, CommandError, PlanArguments, PlanArgumentsKind};
 use crate::db::look;
 
 const DAY: Duration = Duration::from_hours(24);
@@ -662,4 +664,57 @@ pub(super) async fn join_all<T>(futures: impl IntoIterator<Item = impl Future<Ou
     })
     .await;
     done.into_iter().flatten().collect()
+}
+
+/// What `tollgate plan put` does with a plan's arguments.
+async fn put_plan(
+    stage: &Stage,
+    (amount_minor, subscription_type): (i64, &str),
+    kind: PlanArgumentsKind,
+) -> Result<(), CommandError> {
+    let arguments = PlanArguments {
+        id: "pro-month".parse().unwrap(),
+        name: "Pro, a month".into(),
+        amount_minor,
+        subscription_type: Some(subscription_type.into()),
+        kind,
+    };
+    commands::plan_put(&Secret::new(stage.database_url()), arguments).await
+}
+
+#[tokio::test]
+async fn pm_2_terms_of_a_plan_with_payments_stay_and_its_price_may_change() {
+    let stage = Stage::start().await;
+    let days = |duration_days| PlanArgumentsKind::OneTime { duration_days };
+    let monthly = || PlanArgumentsKind::Subscription {
+        period_type: "month".into(),
+        frequency: 1,
+        times: 12,
+        first_charge: "build".into(),
+    };
+    put_plan(&stage, (300, "pro"), days(Some(31))).await.unwrap();
+    put_plan(&stage, (300, "pro"), days(Some(30))).await.unwrap();
+    stage.buy("user-1", json!({ "planId": "pro-month" })).await;
+    let before = look::row(&stage.admin, "plans", "id", "pro-month").await;
+    for (subscription_type, kind) in [
+        ("pro", days(Some(31))),
+        ("pro", days(None)),
+        ("basic", days(Some(30))),
+        ("pro", monthly()),
+    ] {
+        let refused = put_plan(&stage, (300, subscription_type), kind)
+            .await
+            .unwrap_err();
+        assert!(
+            refused.to_string().contains("Make a plan of another id"),
+            "{refused}"
+        );
+    }
+    assert_eq!(look::row(&stage.admin, "plans", "id", "pro-month").await, before);
+    put_plan(&stage, (330, "pro"), days(Some(30))).await.unwrap();
+    let after = look::row(&stage.admin, "plans", "id", "pro-month").await;
+    assert_eq!(
+        (&after["amount"], &after["duration_days"]),
+        (&json!(330), &json!(30))
+    );
 }
