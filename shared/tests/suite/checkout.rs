@@ -2,17 +2,17 @@
 
 use std::collections::BTreeMap;
 
-use tollgate_shared::form::Form;
+use tollgate_shared::form::{Form, encode};
 use tollgate_shared::money::Money;
 use tollgate_shared::provider::ecpay::checkout::{CodeOptions, Method, Order, Period, PeriodType, form};
 use tollgate_shared::provider::ecpay::mac::{Algorithm, check_mac_value};
 use tollgate_shared::provider::ecpay::{Ecpay, ExecTimesLimit};
 use tollgate_shared::provider::payuni::checkout::{self as payuni_checkout, FirstCharge, Schedule};
 use tollgate_shared::provider::payuni::cipher;
-use tollgate_shared::provider::{CheckoutError, CheckoutForm, mock};
+use tollgate_shared::provider::{CheckoutError, CheckoutForm, Unverified, mock};
 use tollgate_shared::time::{ECPAY_FORMAT, Timestamp};
 
-use crate::fixtures::{ECPAY_IV, ECPAY_KEY, PAYUNI_IV, PAYUNI_KEY, ecpay, payuni};
+use crate::fixtures::{ECPAY_IV, ECPAY_KEY, NOW, PAYUNI_IV, PAYUNI_KEY, ecpay, payuni, sources};
 
 const BASE: &str = "https://payment-stage.ecpay.com.tw/";
 
@@ -529,4 +529,54 @@ fn pm_7_mock_checkout_is_a_url() {
         ),
         "http://127.0.0.1:8789/mock/checkout?orderNumber=T1&amount=300&currency=TWD&notifyUrl=https%3A%2F%2Fe.example%2Fn&returnUrl=https%3A%2F%2Fa.example%2F"
     );
+}
+
+/// Our own keys signed these, so a customer holds genuine signatures: they must mean nothing on the way back.
+#[test]
+fn ed_1_our_own_checkout_forms_are_no_notices() {
+    let atm = Order {
+        method: Method::Atm(CodeOptions::default()),
+        ..order()
+    };
+    let monthly = Order {
+        period: Some(monthly(12)),
+        ..order()
+    };
+    let base = "https://sandbox-api.payuni.com.tw";
+    let forms = [
+        ("ecpay", form(&ecpay(), BASE, &order()).unwrap()),
+        ("ecpay", form(&ecpay(), BASE, &atm).unwrap()),
+        ("ecpay", form(&ecpay(), BASE, &monthly).unwrap()),
+        ("payuni", payuni_checkout::form(&payuni(), base, &upp()).unwrap()),
+        (
+            "payuni",
+            payuni_checkout::period_form(&payuni(), base, &periodic()).unwrap(),
+        ),
+    ];
+    for (source, form) in forms {
+        let body = encode(
+            form.fields
+                .iter()
+                .map(|(name, value)| (name.as_str(), value.as_str())),
+        );
+        let notices: &[&str] = if source == "ecpay" {
+            &["payment", "code", "period"]
+        } else {
+            &["payment", "period"]
+        };
+        for notice in notices {
+            let unverified = Unverified {
+                notice,
+                headers: &[],
+                body: body.as_bytes(),
+                received_at: NOW,
+            };
+            let read = sources().read(&source.parse().unwrap(), &unverified);
+            let refusal = read.expect_err("a form of ours is no notice");
+            assert!(
+                !refusal.to_string().contains("signature"),
+                "{source} {notice}: the signature is genuine, the meaning is not: {refusal}"
+            );
+        }
+    }
 }

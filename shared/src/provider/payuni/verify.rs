@@ -3,7 +3,9 @@
 //! receive → **verify** → normalise. The only maker of PAYUNi's `Verified`.
 //!
 //! In this order (reference A.1): HashInfo over EncryptInfo exactly as received, in constant time, under the current
-//! and then the previous keys; then GCM, whose tag is the real proof; then the inner form; then the two merchant ids.
+//! and then the previous keys; then GCM; then the inner form; then the two merchant ids. HashInfo is what authenticates:
+//! PAYUNi's nonce is constant, and a GCM tag under a repeated nonce proves nothing to who has seen two messages. The
+//! tag is checked because a hash that matches over text that does not open is a fault.
 //! Invariant: the outer `Status` and `MerID` are not signed. Meaning comes from the inner fields only, and an
 //! outer MerID that contradicts the inner one is refused, so that nothing may route or log by a forged one.
 
