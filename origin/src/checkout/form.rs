@@ -133,6 +133,9 @@ fn ecpay_form(
 }
 
 /// By card where nothing else is asked for. A code's notice (`PaymentInfoURL`) is asked for wherever there is one.
+///
+/// `ALL` is refused: the customer could choose a code there, `PaymentInfoURL` is documented for the three methods with
+/// codes only (§1.3.1), and a payment whose code we never hear of would be canceled while it can still be paid.
 fn ecpay_method(
     config: &CheckoutConfig,
     method: Option<&str>,
@@ -140,7 +143,9 @@ fn ecpay_method(
     use ecpay::checkout::Method;
     let mut method = match method {
         None => Method::Credit,
-        Some(code) => Method::from_code(code).ok_or(PlaceError::UnknownMethod)?,
+        Some(code) => Method::from_code(code)
+            .filter(|method| *method != Method::All)
+            .ok_or(PlaceError::UnknownMethod)?,
     };
     match &mut method {
         Method::Atm(options) | Method::Cvs(options) | Method::Barcode(options) => {

@@ -605,6 +605,11 @@ async fn pm_3_refusals_of_checkout_write_nothing() {
             "unknown-method",
         ),
         (
+            json!({ "planId": "pro-month", "method": "ALL" }),
+            422,
+            "unknown-method",
+        ),
+        (
             json!({ "planId": "pro-month", "provider": "payuni", "method": "Cheque" }),
             422,
             "unknown-method",

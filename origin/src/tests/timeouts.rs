@@ -58,7 +58,11 @@ async fn pm_8_a_code_that_comes_after_the_timeout_opens_the_payment_again() {
     stage.after(HOUR).await;
     assert_eq!(stage.payment(&payment).await["status"], "canceled");
     stage.apply(&Ecpay::atm_code(&order, 300).signed()).await;
-    assert_eq!(stage.payment(&payment).await["status"], "pending");
+    let opened = stage.payment(&payment).await;
+    assert_eq!(
+        (&opened["status"], &opened["pending_until"]),
+        (&json!("pending"), &json!("2026-11-27T15:59:59+00:00"))
+    );
     stage.after(7 * 24 * HOUR).await;
     assert_eq!(
         stage.payment(&payment).await["status"],
