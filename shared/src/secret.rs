@@ -57,7 +57,7 @@ mod tests {
     use super::{Rotating, Secret};
 
     #[test]
-    fn debug_shows_nothing() {
+    fn invariant_8_debug_shows_nothing() {
         let keys = Rotating {
             current: Secret::new("pwFHCqoQZGmho4w6".into()),
             previous: None,

@@ -69,12 +69,12 @@ fn sqlstates_of_sql_and_rust_agree() {
 }
 
 #[test]
-fn stored_functions_read_no_clock() {
+fn invariant_5_stored_functions_read_no_clock() {
     check(each(sql::functions_read_no_clock));
 }
 
 #[test]
-fn one_clock_file_a_crate() {
+fn invariant_5_one_clock_file_a_crate() {
     check(each(promises::one_clock));
 }
 

@@ -51,6 +51,13 @@ pub(crate) async fn tally(client: &Client) -> BTreeMap<String, i64> {
         .collect()
 }
 
+/// Transactions that are open in this database, the looking one's aside.
+pub(crate) async fn open_transactions(client: &Client) -> i64 {
+    let sql = "select count(*) from pg_stat_activity where datname = current_database() \
+        and backend_type = 'client backend' and pid <> pg_backend_pid() and xact_start is not null";
+    client.query_one(sql, &[]).await.unwrap().get(0)
+}
+
 /// Makes every write to a table fail, as a full disc or a bad deployment would.
 pub(crate) async fn break_table(client: &Client, table: &str) {
     let sql = format!("alter table tollgate.{table} add constraint broken_by_a_test check (false) not valid");

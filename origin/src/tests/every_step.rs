@@ -67,6 +67,7 @@ fn difference(before: &Tally, after: &Tally) -> Tally {
         .collect()
 }
 
+/// `invariant_1` and `invariant_2`, at each step: nothing acknowledged is lost, nothing is applied twice.
 async fn fails_at_every_step(case: Case) {
     let stage = stage_with_user_core().await;
     let notice = ready(&stage, &case, "user-clean").await;

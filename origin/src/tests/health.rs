@@ -36,7 +36,7 @@ fn op_1_every_missing_setting_is_named_at_once() {
 }
 
 #[test]
-fn op_1_every_unusable_setting_is_named_at_once_and_no_value_shown() {
+fn invariant_8_op_1_every_unusable_setting_is_named_at_once_and_no_value_shown() {
     let mut broken = settings();
     let unusable = [
         ("DATABASE_URL", "secret-mysql://x"),

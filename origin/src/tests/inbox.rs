@@ -69,7 +69,7 @@ async fn invariant_2_another_notice_of_the_same_charge_has_no_second_effect() {
 }
 
 #[tokio::test]
-async fn ed_5_an_event_that_cannot_be_applied_is_kept_and_applied_later() {
+async fn invariant_1_ed_5_an_event_that_cannot_be_applied_is_kept_and_applied_later() {
     let stage = Stage::start().await;
     let (payment, order) = stage.buy("user-1", json!({ "planId": "pro-month" })).await;
     look::break_table(&stage.admin, "payment_charges").await;
@@ -246,7 +246,7 @@ async fn ed_5_a_source_that_is_not_configured_here_yet_keeps_the_event_at_the_ed
 }
 
 #[tokio::test]
-async fn ed_2_a_carried_source_is_logged_by_its_type() {
+async fn a_carried_source_is_logged_by_its_type() {
     let mut with_crm = settings();
     with_crm.insert("WEBHOOK_SOURCES".into(), "crm:standard".into());
     with_crm.insert(

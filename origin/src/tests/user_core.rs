@@ -269,6 +269,29 @@ async fn invariant_7_an_event_that_nobody_takes_ends_dead_and_lets_the_next_go()
 }
 
 #[tokio::test]
+async fn invariant_6_no_transaction_is_open_while_a_receiver_hangs() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut settings = settings();
+    let url = format!("http://{}/hook", listener.local_addr().unwrap());
+    settings.insert("USER_CORE_WEBHOOK_URL".into(), url);
+    settings.insert("USER_CORE_WEBHOOK_SECRET".into(), format!("whsec_{SECRET}"));
+    let stage = Stage::start_with(settings).await;
+    stage.buy("user-1", json!({ "planId": "pro-month" })).await;
+    let origin = Arc::clone(&stage.origin);
+    let sending = tokio::spawn(async move {
+        let client = crate::gateway::user_core::Client::new().unwrap();
+        crate::work::outbox::round(&origin, &client).await
+    });
+    let (hanging, _) = listener.accept().await.unwrap();
+    assert_eq!(look::open_transactions(&stage.admin).await, 0);
+    let claimed = look::row(&stage.admin, "outbox", "status", "pending").await;
+    assert_ne!(claimed["lease_token"], json!(null), "the call is under way");
+    drop((hanging, listener));
+    sending.await.unwrap().unwrap();
+    assert_eq!(stage.count("outbox pending").await, 1);
+}
+
+#[tokio::test]
 async fn pm_6_a_receiver_that_is_gone_is_not_asked_again() {
     let (stage, receiver) = stage_with_receiver().await;
     receiver.will_answer(&[410]);

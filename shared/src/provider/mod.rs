@@ -59,6 +59,34 @@ pub const SIGNED_HEADERS: [&str; 4] = [
 ];
 
 /// What every provider does with a delivery. No default methods, on purpose.
+///
+/// `invariant_3`, the way through:
+/// ```
+/// use tollgate_shared::event::Event;
+/// use tollgate_shared::provider::payuni::Payuni;
+/// use tollgate_shared::provider::{Provider, Refusal, Unverified};
+/// fn read(payuni: &Payuni, delivery: &Unverified<'_>) -> Result<Event, Refusal> {
+///     payuni.normalise(payuni.verify(delivery)?)
+/// }
+/// ```
+/// `invariant_3`, nothing but a `Verified` is normalised:
+/// ```compile_fail,E0308
+/// use tollgate_shared::event::Event;
+/// use tollgate_shared::provider::payuni::Payuni;
+/// use tollgate_shared::provider::{Provider, Refusal, Unverified};
+/// fn read(payuni: &Payuni, delivery: Unverified<'_>) -> Result<Event, Refusal> {
+///     payuni.normalise(delivery)
+/// }
+/// ```
+/// `invariant_3`, a `Verified` is made by `verify` only:
+/// ```compile_fail,E0451
+/// use tollgate_shared::form::Form;
+/// use tollgate_shared::id::MerchantId;
+/// use tollgate_shared::provider::payuni::Verified;
+/// fn forge(merchant: MerchantId, inner: Form) -> Verified {
+///     Verified { merchant, inner }
+/// }
+/// ```
 pub trait Provider {
     /// A delivery whose signature was checked. Constructed in the provider's `verify` module only.
     type Verified;
