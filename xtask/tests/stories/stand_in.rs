@@ -80,7 +80,8 @@ async fn answer(mut stream: TcpStream, said: Arc<Mutex<Said>>) {
     }
     let answer = locked(&said).answer.clone();
     if stream.write_all(answer.as_bytes()).await.is_ok() && stream.shutdown().await.is_ok() {
-        locked(&said).times += 1;
+        let mut said = locked(&said);
+        said.times = said.times.saturating_add(1);
     }
 }
 
