@@ -29,6 +29,9 @@ grant insert, update on
     tollgate.outbox
 to tollgate_app;
 
+-- A key is written once; afterwards it can only be revoked.
+grant insert, update (revoked_at) on tollgate.service_keys to tollgate_app;
+
 -- Append-only: what happened, happened.
 grant insert on tollgate.event_log to tollgate_app;
 

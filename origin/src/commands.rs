@@ -23,6 +23,7 @@ use crate::config::Config;
 use crate::db::migrate::{MigrateError, migrate as migrate_database};
 use crate::db::{Database, DbError, PoolSettings, Tx, ledger, payments, plans};
 use crate::domain::plan::{FirstCharge, PeriodUnit, Plan, PlanKind, Schedule};
+use crate::service_keys::manage::ManageError;
 use crate::{http, work};
 
 /// Why a command did not do its work.
@@ -40,6 +41,9 @@ pub enum CommandError {
     /// The client of outbound calls cannot be made.
     #[error("outbound calls cannot be made")]
     Client(#[from] reqwest::Error),
+    /// A service key was not made, ended or listed.
+    #[error(transparent)]
+    ServiceKey(#[from] ManageError),
     /// The arguments make no plan.
     #[error("not a plan: {0}")]
     Plan(&'static str),

@@ -35,6 +35,8 @@ pub struct Config {
     pub checkout: CheckoutConfig,
     /// Where payment events are delivered, if anywhere (PM-6).
     pub user_core: Option<UserCore>,
+    /// Deductions that may wait for a batch, in each queue; `None` where batching is off.
+    pub token_queue_max: Option<usize>,
     /// Whether the clock can be moved over the signed hop. Never in production.
     pub test_clock: bool,
 }
@@ -128,7 +130,8 @@ impl Config {
         let handoff = handoff_keys(&mut reader);
         let checkout = checkout(&mut reader, &sources);
         let user_core = user_core(&mut reader);
-        let test_clock = switch(&mut reader, "TEST_CLOCK");
+        let token_queue_max = token_queue(&mut reader);
+        let test_clock = switch(&mut reader, "TEST_CLOCK", false);
         reader.parsed_or("LOG_LEVEL", LogLevel::INFO, &NotALevel.to_string());
         for fault in source_faults(&sources) {
             reader.fault(&fault.setting, &fault.reason);
@@ -142,6 +145,7 @@ impl Config {
             sources,
             checkout,
             user_core,
+            token_queue_max,
             test_clock,
         })
     }
@@ -331,9 +335,20 @@ fn webhook_secret(reader: &mut Reader<'_>, text: &str) -> Option<Secret> {
     Some(Secret::new(encoded.to_owned()))
 }
 
-fn switch(reader: &mut Reader<'_>, name: &str) -> bool {
+/// How many deductions may wait; `None` where each is to be a transaction of its own.
+fn token_queue(reader: &mut Reader<'_>) -> Option<usize> {
+    let batching = switch(reader, "TOKEN_BATCHING", true);
+    let queue_max = reader.parsed_or("TOKEN_QUEUE_MAX", 2_000, "must be a whole number");
+    if !(1..=100_000).contains(&queue_max) {
+        reader.fault("TOKEN_QUEUE_MAX", "must be from 1 to 100000");
+    }
+    batching.then_some(queue_max)
+}
+
+fn switch(reader: &mut Reader<'_>, name: &str, usual: bool) -> bool {
     match reader.optional(name).as_deref() {
-        None | Some("off") => false,
+        None => usual,
+        Some("off") => false,
         Some("on") => true,
         Some(_) => {
             reader.fault(name, "must be on or off");

@@ -7,6 +7,7 @@
 
 mod announce;
 mod apply;
+mod batching;
 mod checkout;
 mod domain;
 mod entropy;
@@ -19,6 +20,7 @@ pub mod config;
 pub mod db;
 pub mod http;
 pub mod ledger;
+pub mod service_keys;
 pub mod telemetry;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
@@ -26,11 +28,13 @@ pub mod testing;
 mod tests;
 pub mod work;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
+use crate::batching::Batcher;
 use crate::clock::{Clock, ShiftedClock, SystemClock};
 use crate::config::Config;
 use crate::db::{Database, DbError, PoolSettings};
+use crate::service_keys::Keyring;
 
 /// The running service: what every call and every worker shares.
 pub struct Origin {
@@ -39,6 +43,9 @@ pub struct Origin {
     pub(crate) clock: Arc<dyn Clock>,
     /// The same clock, where it may be moved.
     pub(crate) test_clock: Option<ShiftedClock>,
+    pub(crate) keyring: Keyring,
+    /// Started by the first deduction, which is the first to need a runtime.
+    batcher: OnceLock<Batcher>,
 }
 
 impl Origin {
@@ -52,6 +59,8 @@ impl Origin {
                 database,
                 clock: Arc::new(clock.clone()),
                 test_clock: Some(clock),
+                keyring: Keyring::default(),
+                batcher: OnceLock::new(),
             });
         }
         Ok(Self {
@@ -59,6 +68,8 @@ impl Origin {
             database,
             clock: Arc::new(SystemClock),
             test_clock: None,
+            keyring: Keyring::default(),
+            batcher: OnceLock::new(),
         })
     }
 
@@ -70,6 +81,15 @@ impl Origin {
             database,
             clock,
             test_clock: None,
+            keyring: Keyring::default(),
+            batcher: OnceLock::new(),
         }
+    }
+
+    /// The queues of deductions, unless batching is off.
+    pub(crate) fn batcher(&self) -> Option<&Batcher> {
+        let queue_max = self.config.token_queue_max?;
+        let start = || Batcher::start(&self.database, &self.clock, queue_max);
+        Some(self.batcher.get_or_init(start))
     }
 }

@@ -11,10 +11,12 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use tokio::signal::unix::{SignalKind, signal};
 use tollgate_origin::commands::{self, CommandError, PlanArguments, PlanArgumentsKind};
 use tollgate_origin::config::{self, Config};
+use tollgate_origin::service_keys::{Scope, manage};
 use tollgate_origin::telemetry;
 use tollgate_shared::config::Fault;
 use tollgate_shared::id::{PaymentId, PlanId};
 use tollgate_shared::secret::Secret;
+use uuid::Uuid;
 
 /// Applies payment events exactly once to a double-entry ledger in Postgres. Settings: see .env.example.
 #[derive(Parser)]
@@ -39,6 +41,9 @@ enum Command {
     /// What is sold.
     #[command(subcommand)]
     Plan(PlanCommand),
+    /// Keys of the backends that call the service API.
+    #[command(subcommand)]
+    ServiceKey(ServiceKeyCommand),
     /// What was booked.
     #[command(subcommand)]
     Ledger(LedgerCommand),
@@ -48,6 +53,27 @@ enum Command {
 enum PlanCommand {
     /// Write a plan, or change it.
     Put(PlanPut),
+}
+
+#[derive(Subcommand)]
+enum ServiceKeyCommand {
+    /// Make a key and print it, this once. A caller has two valid ones at most.
+    Create {
+        /// Who calls: 1 to 64 of a-z 0-9 -
+        #[arg(long)]
+        caller: String,
+        /// What the key may do; repeat for more: tokens:read, tokens:deduct, tokens:compensate, tokens:grant, jobs:report.
+        #[arg(long = "scope", required = true)]
+        scopes: Vec<Scope>,
+    },
+    /// End a key; it is refused everywhere five seconds later.
+    Revoke {
+        /// The key's id.
+        #[arg(long)]
+        id: Uuid,
+    },
+    /// Print every key without its secret.
+    List,
 }
 
 #[derive(Subcommand)]
@@ -173,11 +199,22 @@ async fn run(command: Command) -> Result<(), Failure> {
         }
         Command::Migrate => commands::migrate(&database_url()?).await?,
         Command::Plan(PlanCommand::Put(put)) => commands::plan_put(&database_url()?, put.arguments()).await?,
+        Command::ServiceKey(command) => service_key(command).await?,
         Command::Ledger(LedgerCommand::Show { payment }) => {
             commands::ledger_show(&database_url()?, payment).await?;
         }
     }
     Ok(())
+}
+
+async fn service_key(command: ServiceKeyCommand) -> Result<(), Failure> {
+    let url = database_url()?;
+    let done = match command {
+        ServiceKeyCommand::Create { caller, scopes } => manage::create(&url, &caller, &scopes).await,
+        ServiceKeyCommand::Revoke { id } => manage::revoke(&url, id).await,
+        ServiceKeyCommand::List => manage::list(&url).await,
+    };
+    Ok(done.map_err(CommandError::from)?)
 }
 
 fn database_url() -> Result<Secret, Vec<Fault>> {

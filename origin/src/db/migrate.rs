@@ -31,7 +31,7 @@ const BOOTSTRAP: &str = sql_file!("bootstrap.sql");
 const GRANTS: &str = sql_file!("grants.sql");
 
 /// Applied once, in order. A test compares this list with the folder.
-const VERSIONED: [(&str, &str); 8] = [
+const VERSIONED: [(&str, &str); 9] = [
     (
         "V1__users_and_plans.sql",
         sql_file!("versioned/V1__users_and_plans.sql"),
@@ -57,6 +57,10 @@ const VERSIONED: [(&str, &str); 8] = [
     (
         "V8__ledger_domains.sql",
         sql_file!("versioned/V8__ledger_domains.sql"),
+    ),
+    (
+        "V9__service_keys.sql",
+        sql_file!("versioned/V9__service_keys.sql"),
     ),
 ];
 

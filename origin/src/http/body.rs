@@ -6,8 +6,9 @@
 //! says so, with no unknown and no duplicate key (a key that occurs twice is read differently by different
 //! parsers, and the edge and the origin must not differ). Not here: the meaning of a value.
 
+use axum::body::{Body, Bytes, to_bytes};
 use axum::http::HeaderMap;
-use axum::http::header::CONTENT_TYPE;
+use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use serde::de::DeserializeOwned;
 use tollgate_shared::problem::Problem;
 
@@ -48,6 +49,26 @@ impl BodyError {
                 .detail("It must be one JSON object with the documented members, each once."),
         }
     }
+}
+
+/// Reads at most `bytes_max`, refusing by Content-Length before reading where it is honest.
+pub(crate) async fn read(headers: &HeaderMap, body: Body, bytes_max: usize) -> Result<Bytes, BodyError> {
+    let declared = headers
+        .get(CONTENT_LENGTH)
+        .and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
+    if declared.is_some_and(|bytes| bytes > bytes_max) {
+        return Err(BodyError::TooLong(bytes_max));
+    }
+    to_bytes(body, bytes_max).await.map_err(|error| {
+        // axum boxes http_body_util's LengthLimitError without re-exporting it; its text is its only name.
+        let over = std::error::Error::source(&error)
+            .is_some_and(|source| source.to_string().contains("length limit"));
+        if over {
+            BodyError::TooLong(bytes_max)
+        } else {
+            BodyError::Broken
+        }
+    })
 }
 
 /// Reads a JSON body of a route.

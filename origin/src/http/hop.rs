@@ -9,10 +9,9 @@
 
 use std::sync::Arc;
 
-use axum::body::{Body, Bytes, to_bytes};
+use axum::body::{Body, Bytes};
 use axum::extract::{FromRequestParts, Request, State};
 use axum::http::HeaderMap;
-use axum::http::header::CONTENT_LENGTH;
 use axum::http::request::Parts;
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
@@ -24,7 +23,7 @@ use tollgate_shared::problem::Problem;
 use tollgate_shared::time::Timestamp;
 
 use super::answer::{ProblemAnswer, internal};
-use super::body::{BodyError, EVENT_BYTES_MAX};
+use super::body::{self, BodyError, EVENT_BYTES_MAX};
 use crate::Origin;
 use crate::telemetry::Chain;
 
@@ -127,7 +126,9 @@ async fn admit(origin: &Origin, parts: &Parts, body: Body) -> Result<Hop, HopErr
     let subject = header(&parts.headers, SUBJECT_HEADER)?;
     let key_id = header(&parts.headers, KEY_ID_HEADER)?;
     let signature = header(&parts.headers, SIGNATURE_HEADER)?;
-    let body = read(&parts.headers, body).await.map_err(HopError::Body)?;
+    let body = body::read(&parts.headers, body, EVENT_BYTES_MAX)
+        .await
+        .map_err(HopError::Body)?;
     let signed = handoff::Request {
         method: parts.method.as_str(),
         path_and_query: parts.uri.path_and_query().map_or("/", |path| path.as_str()),
@@ -159,24 +160,4 @@ fn header<'a>(headers: &'a HeaderMap, name: &'static str) -> Result<&'a str, Hop
         (Some(value), None) => value.to_str().map_err(|_| HopError::Header(name)),
         _ => Err(HopError::Header(name)),
     }
-}
-
-/// Reads at most [`EVENT_BYTES_MAX`], refusing by Content-Length before reading where it is honest.
-async fn read(headers: &HeaderMap, body: Body) -> Result<Bytes, BodyError> {
-    let declared = headers
-        .get(CONTENT_LENGTH)
-        .and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
-    if declared.is_some_and(|bytes| bytes > EVENT_BYTES_MAX) {
-        return Err(BodyError::TooLong(EVENT_BYTES_MAX));
-    }
-    to_bytes(body, EVENT_BYTES_MAX).await.map_err(|error| {
-        // axum boxes http_body_util's LengthLimitError without re-exporting it; its text is its only name.
-        let over = std::error::Error::source(&error)
-            .is_some_and(|source| source.to_string().contains("length limit"));
-        if over {
-            BodyError::TooLong(EVENT_BYTES_MAX)
-        } else {
-            BodyError::Broken
-        }
-    })
 }

@@ -13,6 +13,7 @@ mod checkout;
 mod events;
 mod health;
 mod hop;
+mod service;
 mod status;
 mod test_clock;
 
@@ -75,6 +76,7 @@ fn router(origin: Arc<Origin>) -> Router {
         .route("/health/live", get(health::live).fallback(only_get))
         .route("/health/ready", get(health::ready).fallback(only_get))
         .merge(internal)
+        .merge(service::router())
         .fallback(unknown_route)
         .layer(middleware::from_fn(in_time))
         .with_state(origin)

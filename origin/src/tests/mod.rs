@@ -13,6 +13,7 @@ mod inbox;
 mod notices;
 mod permutations;
 mod purchases;
+mod service;
 pub(crate) mod stage;
 mod timeouts;
 mod user_core;
