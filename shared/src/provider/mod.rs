@@ -63,11 +63,16 @@ pub const SIGNED_HEADERS: [&str; 4] = [
 /// `invariant_3`, the way through:
 /// ```
 /// use tollgate_shared::event::Event;
-/// use tollgate_shared::provider::payuni::Payuni;
+/// use tollgate_shared::form::Form;
+/// use tollgate_shared::id::MerchantId;
+/// use tollgate_shared::provider::payuni::{Payuni, Verified};
 /// use tollgate_shared::provider::{Provider, Refusal, Unverified};
 /// fn read(payuni: &Payuni, delivery: &Unverified<'_>) -> Result<Event, Refusal> {
-///     payuni.normalise(payuni.verify(delivery)?)
+///     let verified: Verified = payuni.verify(delivery)?;
+///     payuni.normalise(verified)
 /// }
+/// // The names that the examples below need exist; what they try is what fails.
+/// fn takes(_: MerchantId, _: Form) {}
 /// ```
 /// `invariant_3`, nothing but a `Verified` is normalised:
 /// ```compile_fail,E0308

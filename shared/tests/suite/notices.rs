@@ -283,6 +283,11 @@ fn pm_4_ecpay_period_notices() {
             .fold(ecpay_period(), |fields, (key, value)| with(fields, key, value));
         assert_eq!(told(from_ecpay("period", &fields)), expected, "{changes:?}");
     }
+}
+
+#[test]
+fn pm_4_ecpay_period_notices_are_known_by_their_fields() {
+    let order = "ecpay:3002607:period:SUB20261101000001";
     // Both spellings are documented; the MAC is the same.
     let lower = with(without(ecpay_period(), "Gwsr"), "gwsr", "12345678");
     assert_eq!(
@@ -386,6 +391,10 @@ fn pm_4_payuni_payment_notices() {
             .fold(payuni_paid(), |fields, (key, value)| with(fields, key, value));
         assert_eq!(told(from_payuni(&inner)), expected, "{changes:?}");
     }
+}
+
+#[test]
+fn pm_4_payuni_times_are_taiwans() {
     assert_eq!(
         from_payuni(&payuni_paid())
             .unwrap()

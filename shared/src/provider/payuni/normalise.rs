@@ -115,8 +115,9 @@ impl Reading<'_> {
             (Status::Success, "3") => Fact::PaymentCanceled(decline()),
             // Failed, cancelled, expired, code not issued.
             (Status::Success, "2" | "4" | "6")
-            | (Status::Code(_), "2" | "3" | "4" | "6")
-            | (Status::Code(_), NO_TRADE | "0" | "9") => Fact::PaymentFailed(decline()),
+            | (Status::Code(_), NO_TRADE | "0" | "2" | "3" | "4" | "6" | "9") => {
+                Fact::PaymentFailed(decline())
+            }
             // Undecided, or contradicting itself (an error that says "paid"): held, and to be queried.
             (Status::Success | Status::Held(_) | Status::Code(_), _) => Fact::PaymentHeld(decline()),
         })
