@@ -85,7 +85,10 @@ impl TokenAmount {
     pub fn new(tokens: i64) -> Result<Self, InvalidId> {
         let rule = "a whole number from 1 to 1000000000000000";
         let amount = Some(tokens).filter(|tokens| (1..=Self::MAX).contains(tokens));
-        amount.map(Self).ok_or(InvalidId { kind: "amount of tokens", rule })
+        amount.map(Self).ok_or(InvalidId {
+            kind: "amount of tokens",
+            rule,
+        })
     }
 
     /// The number.
@@ -150,7 +153,13 @@ mod tests {
 
     #[test]
     fn amounts_are_positive_and_bounded() {
-        for (tokens, fits) in [(1, true), (0, false), (-1, false), (TokenAmount::MAX, true), (i64::MAX, false)] {
+        for (tokens, fits) in [
+            (1, true),
+            (0, false),
+            (-1, false),
+            (TokenAmount::MAX, true),
+            (i64::MAX, false),
+        ] {
             assert_eq!(TokenAmount::new(tokens).is_ok(), fits, "{tokens}");
         }
     }

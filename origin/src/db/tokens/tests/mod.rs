@@ -1,5 +1,7 @@
 //! The token functions on a real Postgres: rules, races, a model beside them, mutants, and the plans of their queries.
 
+#![expect(clippy::arithmetic_side_effects, reason = "a test that overflows fails")]
+
 mod batch;
 mod model;
 mod mutants;
@@ -134,6 +136,10 @@ impl Book {
         self.give(of, BucketKind::Purchased, amount, 100, None, now).await;
     }
 
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "a bucket has so many facts, and the tests read as a table of them"
+    )]
     async fn give(
         &self,
         of: &str,

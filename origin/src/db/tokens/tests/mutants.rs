@@ -118,7 +118,11 @@ async fn the_functions_as_they_are_keep_every_promise() {
 
 /// The real function under another name, and a wrong design around it under its own.
 fn around(inner: &str, body: &str) -> String {
-    let inner = mutate(inner, "function tollgate.deduct_tokens_atomic(", "function tollgate.deduct_tokens_inner(");
+    let inner = mutate(
+        inner,
+        "function tollgate.deduct_tokens_atomic(",
+        "function tollgate.deduct_tokens_inner(",
+    );
     let arguments = "p_idempotency_key text, p_company_id text, p_article_id text, p_amount bigint, p_metadata jsonb, \
         p_record_id uuid, p_now timestamptz";
     format!(
@@ -159,14 +163,20 @@ async fn mutant_that_checks_then_inserts_is_killed() {
     );
     let drop_unique = "alter table tollgate.token_deduction_records \
         drop constraint token_deduction_records_idempotency_key;";
-    let error = killed(&format!("{drop_unique}\n{check_then_insert}")).await.unwrap_err();
+    let error = killed(&format!("{drop_unique}\n{check_then_insert}"))
+        .await
+        .unwrap_err();
     assert!(error.contains("a race charged"), "{error}");
 }
 
 /// No fingerprint: the key alone decides, so another amount gets the first result as if it were its own.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn mutant_without_a_fingerprint_is_killed() {
-    let no_fingerprint = mutate(ATOMIC, "when first.requested_amount <> p_amount then 'amount'", "");
+    let no_fingerprint = mutate(
+        ATOMIC,
+        "when first.requested_amount <> p_amount then 'amount'",
+        "",
+    );
     let error = killed(&no_fingerprint).await.unwrap_err();
     assert!(error.contains("another amount got"), "{error}");
 }

@@ -233,43 +233,14 @@ async fn a_grant_happens_once_per_key_and_a_differing_one_names_the_field() {
     assert!(book.try_grant(&grant, 1).await.unwrap());
     // A repeat after its expiry is still a repeat.
     assert!(book.try_grant(&grant, 2 * DAY_MS).await.unwrap());
-    for (changed, field) in [
-        (
-            Grant {
-                company: company("other"),
-                ..grant.clone()
-            },
-            "company_id",
-        ),
-        (
-            Grant {
-                kind: BucketKind::Monthly,
-                ..grant.clone()
-            },
-            "kind",
-        ),
-        (
-            Grant {
-                amount: tokens(6),
-                ..grant.clone()
-            },
-            "amount",
-        ),
-        (
-            Grant {
-                priority: 1,
-                ..grant.clone()
-            },
-            "priority",
-        ),
-        (
-            Grant {
-                expires_at: Some(at(2 * DAY_MS)),
-                ..grant.clone()
-            },
-            "expires_at",
-        ),
-    ] {
+    let mut changed: [Grant; 5] = std::array::from_fn(|_| grant.clone());
+    changed[0].company = company("other");
+    changed[1].kind = BucketKind::Monthly;
+    changed[2].amount = tokens(6);
+    changed[3].priority = 1;
+    changed[4].expires_at = Some(at(2 * DAY_MS));
+    let fields = ["company_id", "kind", "amount", "priority", "expires_at"];
+    for (changed, field) in changed.into_iter().zip(fields) {
         match book.try_grant(&changed, 1).await {
             Err(TokenError::Refused {
                 refusal: TokenRefusal::IdempotencyKeyReused,
