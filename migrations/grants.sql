@@ -26,7 +26,9 @@ grant insert, update on
     tollgate.checkout_requests,
     tollgate.inbox_events,
     tollgate.disputes,
-    tollgate.outbox
+    tollgate.outbox,
+    tollgate.company_members,
+    tollgate.article_jobs
 to tollgate_app;
 
 -- A key is written once; afterwards it can only be revoked.

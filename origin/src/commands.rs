@@ -6,6 +6,8 @@
 //! rounds that are under way. Standard output carries answers and ready lines only.
 //! Failure: one [`CommandError`], printed once by `main`.
 
+pub mod upkeep;
+
 use std::future::Future;
 use std::io::Write as _;
 use std::sync::Arc;
@@ -18,6 +20,7 @@ use tollgate_shared::money::Money;
 use tollgate_shared::secret::Secret;
 
 use crate::Origin;
+use crate::client::ClientError;
 use crate::clock::{Clock as _, SystemClock};
 use crate::config::Config;
 use crate::db::migrate::{MigrateError, migrate as migrate_database};
@@ -44,6 +47,12 @@ pub enum CommandError {
     /// A service key was not made, ended or listed.
     #[error(transparent)]
     ServiceKey(#[from] ManageError),
+    /// The service API refused, or gave no answer.
+    #[error("the origin was not asked with success")]
+    Call(#[from] ClientError),
+    /// The books contradict themselves; each contradiction was printed.
+    #[error("the books contradict themselves in {0} places")]
+    Faults(usize),
     /// The arguments make no plan.
     #[error("not a plan: {0}")]
     Plan(&'static str),

@@ -34,7 +34,9 @@ pub struct Config {
     /// How customers are sent to pay.
     pub checkout: CheckoutConfig,
     /// Where payment events are delivered, if anywhere (PM-6).
-    pub user_core: Option<UserCore>,
+    pub user_core: Option<Receiver>,
+    /// Metered jobs (TB-7, TB-8).
+    pub jobs: JobsConfig,
     /// Deductions that may wait for a batch, in each queue; `None` where batching is off.
     pub token_queue_max: Option<usize>,
     /// Whether the clock can be moved over the signed hop. Never in production.
@@ -71,9 +73,20 @@ pub enum PaymentProvider {
     Mock,
 }
 
-/// The receiver of payment events.
+/// Settings of metered jobs.
 #[derive(Debug, Clone)]
-pub struct UserCore {
+pub struct JobsConfig {
+    /// Who makes articles; `None`: nobody, and the route says so.
+    pub generator: Option<Receiver>,
+    /// Who knows whether the work of a key exists; `None`: reconciliation decides by what was reported.
+    pub work_lookup: Option<Receiver>,
+    /// Where a customer without tokens is sent (`upgradeUrl`).
+    pub upgrade_url: Url,
+}
+
+/// A receiver of messages signed as Standard Webhooks.
+#[derive(Debug, Clone)]
+pub struct Receiver {
     /// Where to post them.
     pub url: Url,
     /// The base64 of the HMAC key: `whsec_…` without its prefix.
@@ -129,15 +142,16 @@ impl Config {
         let listen = listen_address(&mut reader);
         let handoff = handoff_keys(&mut reader);
         let checkout = checkout(&mut reader, &sources);
-        let user_core = user_core(&mut reader);
+        let user_core = receiver(&mut reader, "USER_CORE_WEBHOOK_URL", "USER_CORE_WEBHOOK_SECRET");
+        let jobs = jobs(&mut reader);
         let token_queue_max = token_queue(&mut reader);
         let test_clock = switch(&mut reader, "TEST_CLOCK", false);
         reader.parsed_or("LOG_LEVEL", LogLevel::INFO, &NotALevel.to_string());
         for fault in source_faults(&sources) {
             reader.fault(&fault.setting, &fault.reason);
         }
-        let parts = database_url.zip(handoff).zip(checkout);
-        let ((database_url, handoff), checkout) = finish_once(reader, parts)?;
+        let parts = database_url.zip(handoff).zip(checkout).zip(jobs);
+        let (((database_url, handoff), checkout), jobs) = finish_once(reader, parts)?;
         Ok(Self {
             database_url,
             listen,
@@ -145,6 +159,7 @@ impl Config {
             sources,
             checkout,
             user_core,
+            jobs,
             token_queue_max,
             test_clock,
         })
@@ -288,30 +303,33 @@ fn required_url(reader: &mut Reader<'_>, name: &str) -> Option<Url> {
     url
 }
 
-fn user_core(reader: &mut Reader<'_>) -> Option<UserCore> {
-    match (
-        reader.optional("USER_CORE_WEBHOOK_URL"),
-        reader.optional("USER_CORE_WEBHOOK_SECRET"),
-    ) {
+fn jobs(reader: &mut Reader<'_>) -> Option<JobsConfig> {
+    let generator = receiver(reader, "GENERATOR_WEBHOOK_URL", "GENERATOR_WEBHOOK_SECRET");
+    let work_lookup = receiver(reader, "WORK_LOOKUP_URL", "WORK_LOOKUP_SECRET");
+    // The page that sells plans is the app's; without a word about it, the one it is usually called.
+    let upgrade_url = match reader.optional("UPGRADE_URL") {
+        Some(_) => required_url(reader, "UPGRADE_URL"),
+        None => reader
+            .optional("APP_RETURN_URL")
+            .and_then(|app| Url::parse(&app).ok()?.join("/upgrade").ok()),
+    };
+    Some(JobsConfig {
+        generator,
+        work_lookup,
+        upgrade_url: upgrade_url?,
+    })
+}
+
+/// Both settings, or neither.
+fn receiver(reader: &mut Reader<'_>, url_name: &str, secret_name: &str) -> Option<Receiver> {
+    match (reader.optional(url_name), reader.optional(secret_name)) {
         (None, None) => None,
-        (Some(_), None) => {
-            reader.fault(
-                "USER_CORE_WEBHOOK_SECRET",
-                "is not set, though USER_CORE_WEBHOOK_URL is",
-            );
-            None
-        }
-        (None, Some(_)) => {
-            reader.fault(
-                "USER_CORE_WEBHOOK_URL",
-                "is not set, though USER_CORE_WEBHOOK_SECRET is",
-            );
-            None
-        }
+        (Some(_), None) => half_set(reader, secret_name, url_name),
+        (None, Some(_)) => half_set(reader, url_name, secret_name),
         (Some(_), Some(secret)) => {
-            let url = required_url(reader, "USER_CORE_WEBHOOK_URL");
-            let key = webhook_secret(reader, &secret);
-            Some(UserCore {
+            let url = required_url(reader, url_name);
+            let key = webhook_secret(reader, secret_name, &secret);
+            Some(Receiver {
                 url: url?,
                 key_base64: key?,
             })
@@ -319,17 +337,19 @@ fn user_core(reader: &mut Reader<'_>) -> Option<UserCore> {
     }
 }
 
+fn half_set(reader: &mut Reader<'_>, missing: &str, set: &str) -> Option<Receiver> {
+    reader.fault(missing, &format!("is not set, though {set} is"));
+    None
+}
+
 /// Standard Webhooks: `whsec_` and the base64 of 24 to 64 bytes.
-fn webhook_secret(reader: &mut Reader<'_>, text: &str) -> Option<Secret> {
+fn webhook_secret(reader: &mut Reader<'_>, name: &str, text: &str) -> Option<Secret> {
     let encoded = text.strip_prefix("whsec_").unwrap_or_default();
     let usable = STANDARD
         .decode(encoded)
         .is_ok_and(|key| (24..=64).contains(&key.len()));
     if !usable {
-        reader.fault(
-            "USER_CORE_WEBHOOK_SECRET",
-            "must be whsec_ and the base64 of 24 to 64 bytes",
-        );
+        reader.fault(name, "must be whsec_ and the base64 of 24 to 64 bytes");
         return None;
     }
     Some(Secret::new(encoded.to_owned()))

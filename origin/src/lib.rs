@@ -13,7 +13,10 @@ mod domain;
 mod entropy;
 mod gateway;
 mod inbox;
+mod jobs;
+mod metrics;
 
+pub mod client;
 pub mod clock;
 pub mod commands;
 pub mod config;
@@ -34,6 +37,7 @@ use crate::batching::Batcher;
 use crate::clock::{Clock, ShiftedClock, SystemClock};
 use crate::config::Config;
 use crate::db::{Database, DbError, PoolSettings};
+use crate::metrics::Metrics;
 use crate::service_keys::Keyring;
 
 /// The running service: what every call and every worker shares.
@@ -44,6 +48,7 @@ pub struct Origin {
     /// The same clock, where it may be moved.
     pub(crate) test_clock: Option<ShiftedClock>,
     pub(crate) keyring: Keyring,
+    pub(crate) metrics: Metrics,
     /// Started by the first deduction, which is the first to need a runtime.
     batcher: OnceLock<Batcher>,
 }
@@ -60,6 +65,7 @@ impl Origin {
                 clock: Arc::new(clock.clone()),
                 test_clock: Some(clock),
                 keyring: Keyring::default(),
+                metrics: Metrics::default(),
                 batcher: OnceLock::new(),
             });
         }
@@ -69,6 +75,7 @@ impl Origin {
             clock: Arc::new(SystemClock),
             test_clock: None,
             keyring: Keyring::default(),
+            metrics: Metrics::default(),
             batcher: OnceLock::new(),
         })
     }
@@ -82,6 +89,7 @@ impl Origin {
             clock,
             test_clock: None,
             keyring: Keyring::default(),
+            metrics: Metrics::default(),
             batcher: OnceLock::new(),
         }
     }

@@ -7,14 +7,16 @@
 
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 use tokio::signal::unix::{SignalKind, signal};
-use tollgate_origin::commands::{self, CommandError, PlanArguments, PlanArgumentsKind};
+use tollgate_origin::client::{Ask, Settings};
+use tollgate_origin::commands::{self, CommandError, PlanArguments, PlanArgumentsKind, upkeep};
 use tollgate_origin::config::{self, Config};
+use tollgate_origin::db::tokens::{ArticleId, CompanyId, TokenAmount, TokenKey};
 use tollgate_origin::service_keys::{Scope, manage};
 use tollgate_origin::telemetry;
 use tollgate_shared::config::Fault;
-use tollgate_shared::id::{PaymentId, PlanId};
+use tollgate_shared::id::{PaymentId, PlanId, UserId};
 use tollgate_shared::secret::Secret;
 use uuid::Uuid;
 
@@ -47,6 +49,15 @@ enum Command {
     /// What was booked.
     #[command(subcommand)]
     Ledger(LedgerCommand),
+    /// Who belongs to which company.
+    #[command(subcommand)]
+    Company(CompanyCommand),
+    /// Ask the origin's service API, from a shell or a CI job: `TOLLGATE_URL`, `TOLLGATE_SERVICE_KEY`.
+    #[command(subcommand)]
+    Tokens(TokensCommand),
+    /// Decide what has been pending for an hour.
+    #[command(subcommand)]
+    Reconcile(ReconcileCommand),
 }
 
 #[derive(Subcommand)]
@@ -77,7 +88,101 @@ enum ServiceKeyCommand {
 }
 
 #[derive(Subcommand)]
+enum CompanyCommand {
+    /// Put a user into a company, and out of the one before.
+    Put {
+        /// The session's sub.
+        #[arg(long)]
+        user: UserId,
+        /// 1 to 64 of A-Z a-z 0-9 . _ -
+        #[arg(long)]
+        company: CompanyId,
+    },
+}
+
+#[derive(Subcommand)]
+enum TokensCommand {
+    /// Deduct tokens; safe to run again with the same key.
+    Deduct {
+        /// Names the effect: 1 to 160 visible ASCII characters.
+        #[arg(long)]
+        key: TokenKey,
+        /// Whose tokens.
+        #[arg(long)]
+        company: CompanyId,
+        /// What they are spent on.
+        #[arg(long)]
+        article: ArticleId,
+        /// How many.
+        #[arg(long, value_parser = token_amount)]
+        amount: TokenAmount,
+    },
+    /// Report how a metered job ended.
+    #[command(group(ArgGroup::new("outcome").required(true).args(["tokens", "failed"])))]
+    Report {
+        /// The job's id.
+        #[arg(long)]
+        job: Uuid,
+        /// It has its article, which cost so many tokens.
+        #[arg(long)]
+        tokens: Option<u32>,
+        /// The article's name.
+        #[arg(long, conflicts_with = "failed")]
+        article: Option<ArticleId>,
+        /// It ended without an article, for this reason.
+        #[arg(long)]
+        failed: Option<String>,
+    },
+}
+
+#[derive(Subcommand)]
+enum ReconcileCommand {
+    /// Token records and article jobs.
+    Tokens,
+}
+
+fn token_amount(text: &str) -> Result<TokenAmount, String> {
+    let tokens = text.parse().map_err(|_| "not a whole number".to_owned())?;
+    TokenAmount::new(tokens).map_err(|error| error.to_string())
+}
+
+impl TokensCommand {
+    fn ask(self) -> Ask {
+        match self {
+            Self::Deduct {
+                key,
+                company,
+                article,
+                amount,
+            } => Ask::Deduct {
+                key,
+                company,
+                article,
+                amount,
+            },
+            Self::Report {
+                job,
+                failed: Some(reason),
+                ..
+            } => Ask::Failed { job, reason },
+            Self::Report {
+                job,
+                tokens,
+                article,
+                failed: None,
+            } => Ask::Succeeded {
+                job,
+                tokens_used: tokens.unwrap_or_default(),
+                article,
+            },
+        }
+    }
+}
+
+#[derive(Subcommand)]
 enum LedgerCommand {
+    /// Rebuild every balance from entries and print what differs; exit code 1 if anything does.
+    Verify,
     /// Print the entries of a payment, one JSON line each.
     Show {
         /// The payment's id.
@@ -202,6 +307,18 @@ async fn run(command: Command) -> Result<(), Failure> {
         Command::ServiceKey(command) => service_key(command).await?,
         Command::Ledger(LedgerCommand::Show { payment }) => {
             commands::ledger_show(&database_url()?, payment).await?;
+        }
+        Command::Ledger(LedgerCommand::Verify) => upkeep::ledger_verify(&database_url()?).await?,
+        Command::Company(CompanyCommand::Put { user, company }) => {
+            upkeep::company_put(&database_url()?, &user, &company).await?;
+        }
+        Command::Tokens(command) => {
+            let settings = Settings::from_lookup(&config::environment)?;
+            Box::pin(upkeep::tokens(&settings, &command.ask())).await?;
+        }
+        Command::Reconcile(ReconcileCommand::Tokens) => {
+            let config = Config::from_lookup(&config::environment)?;
+            Box::pin(upkeep::reconcile_tokens(config)).await?;
         }
     }
     Ok(())

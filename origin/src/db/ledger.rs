@@ -196,6 +196,12 @@ pub async fn entries_of(tx: &Tx, operation_keys: &[String]) -> Result<Vec<EntryR
         .collect()
 }
 
+/// Lets the statements of this transaction run as long as they need: reading every entry may.
+pub async fn lift_time_limit(tx: &Tx) -> Result<(), DbError> {
+    tx.execute("set local statement_timeout = 0", &[]).await?;
+    Ok(())
+}
+
 const FAULTS: &str = "\
 -- ledger_faults
 select fault, owner, subject, detail from tollgate.ledger_faults()";

@@ -31,7 +31,7 @@ const BOOTSTRAP: &str = sql_file!("bootstrap.sql");
 const GRANTS: &str = sql_file!("grants.sql");
 
 /// Applied once, in order. A test compares this list with the folder.
-const VERSIONED: [(&str, &str); 9] = [
+const VERSIONED: [(&str, &str); 11] = [
     (
         "V1__users_and_plans.sql",
         sql_file!("versioned/V1__users_and_plans.sql"),
@@ -61,6 +61,14 @@ const VERSIONED: [(&str, &str); 9] = [
     (
         "V9__service_keys.sql",
         sql_file!("versioned/V9__service_keys.sql"),
+    ),
+    (
+        "V10__company_members.sql",
+        sql_file!("versioned/V10__company_members.sql"),
+    ),
+    (
+        "V11__article_jobs.sql",
+        sql_file!("versioned/V11__article_jobs.sql"),
     ),
 ];
 

@@ -6,7 +6,9 @@
 //! is `domain`) and nothing here reads a clock (instants are arguments).
 //! Failure: one [`DbError`]; what a client may learn of it is decided in `http`.
 
+pub(crate) mod article_jobs;
 pub(crate) mod checkouts;
+pub(crate) mod company_members;
 pub mod connect;
 pub(crate) mod disputes;
 pub(crate) mod event_log;

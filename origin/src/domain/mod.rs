@@ -10,6 +10,7 @@ pub(crate) mod backoff;
 pub(crate) mod charge;
 pub(crate) mod coverage;
 pub(crate) mod expiry;
+pub(crate) mod jobs;
 pub(crate) mod order_number;
 pub(crate) mod plan;
 pub(crate) mod standing;

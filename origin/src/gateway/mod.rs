@@ -6,3 +6,4 @@
 //! follows no redirect (a redirect would carry a signed body to an address that nobody configured).
 
 pub(crate) mod user_core;
+pub(crate) mod work_lookup;

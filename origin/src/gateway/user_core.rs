@@ -1,6 +1,6 @@
-//! Payment events for user-core, signed as Standard Webhooks (PM-6).
+//! Events for user-core and the generator, signed as Standard Webhooks (PM-6, TB-7).
 //!
-//! `work::outbox` → **send** → `USER_CORE_WEBHOOK_URL`.
+//! `work::outbox` → **send** → `USER_CORE_WEBHOOK_URL`, `GENERATOR_WEBHOOK_URL`.
 //!
 //! Invariants: the signature covers the bytes that are sent; `webhook-id` is the event's id and stays the same over
 //! all attempts, so that the receiver can drop repeats; the timestamp is that of the attempt. The receiver's body is
@@ -15,7 +15,7 @@ use tollgate_shared::crypto;
 use tollgate_shared::time::Timestamp;
 use uuid::Uuid;
 
-use crate::config::UserCore;
+use crate::config::Receiver;
 
 /// Standard Webhooks recommends 15 to 30 s.
 const TIME_MAX: Duration = Duration::from_secs(15);
@@ -24,7 +24,7 @@ const TIME_MAX: Duration = Duration::from_secs(15);
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SendError {
     /// No receiver is configured (any more).
-    #[error("no receiver is configured: USER_CORE_WEBHOOK_URL")]
+    #[error("no receiver is configured for events of this kind")]
     NotConfigured,
     /// The receiver says that it wants no more (Standard Webhooks: 410 disables).
     #[error("the receiver answered 410 Gone")]
@@ -55,14 +55,30 @@ impl Client {
     /// Sends one event; success is any 2xx.
     pub(crate) async fn send(
         &self,
-        receiver: &UserCore,
+        receiver: &Receiver,
         id: Uuid,
         body: Vec<u8>,
         now: Timestamp,
     ) -> Result<(), SendError> {
         let message_id = format!("evt_{}", id.simple());
+        let answer = self.post(receiver, &message_id, body, now).await?;
+        match answer.status() {
+            status if status.is_success() => Ok(()),
+            StatusCode::GONE => Err(SendError::Gone),
+            status => Err(SendError::Status(status.as_u16())),
+        }
+    }
+
+    /// Posts one signed message and gives the answer, whatever it is.
+    pub(super) async fn post(
+        &self,
+        receiver: &Receiver,
+        message_id: &str,
+        body: Vec<u8>,
+        now: Timestamp,
+    ) -> Result<reqwest::Response, SendError> {
         let timestamp = now.unix_seconds().to_string();
-        let signature = sign(receiver, &message_id, &timestamp, &body);
+        let signature = sign(receiver, message_id, &timestamp, &body);
         let request = self
             .0
             .post(receiver.url.clone())
@@ -71,15 +87,10 @@ impl Client {
             .header("webhook-timestamp", timestamp)
             .header("webhook-signature", signature)
             .body(body);
-        let answer = request
+        request
             .send()
             .await
-            .map_err(|error| SendError::NoAnswer(kind(&error)))?;
-        match answer.status() {
-            status if status.is_success() => Ok(()),
-            StatusCode::GONE => Err(SendError::Gone),
-            status => Err(SendError::Status(status.as_u16())),
-        }
+            .map_err(|error| SendError::NoAnswer(kind(&error)))
     }
 }
 
@@ -95,7 +106,7 @@ fn kind(error: &reqwest::Error) -> &'static str {
 }
 
 /// `v1,` and the base64 of HMAC-SHA256 over `id.timestamp.body`, under the decoded secret.
-fn sign(receiver: &UserCore, message_id: &str, timestamp: &str, body: &[u8]) -> String {
+fn sign(receiver: &Receiver, message_id: &str, timestamp: &str, body: &[u8]) -> String {
     // `config` refuses a secret that does not decode.
     let key = STANDARD.decode(receiver.key_base64.expose()).unwrap_or_default();
     let mut signed = format!("{message_id}.{timestamp}.").into_bytes();
@@ -108,12 +119,12 @@ mod tests {
     use tollgate_shared::secret::Secret;
 
     use super::sign;
-    use crate::config::UserCore;
+    use crate::config::Receiver;
 
     #[test]
     fn pm_6_the_signature_is_that_of_standard_webhooks() {
         // The vector of the specification's own libraries (JavaScript, Python).
-        let receiver = UserCore {
+        let receiver = Receiver {
             url: "http://127.0.0.1:1".parse().unwrap(),
             key_base64: Secret::new("MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw".into()),
         };

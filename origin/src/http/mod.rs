@@ -8,11 +8,15 @@
 //! Not here: what a call means.
 
 pub(crate) mod answer;
+mod article_report;
+mod articles;
+mod billing;
 mod body;
 mod checkout;
 mod events;
 mod health;
 mod hop;
+pub(crate) mod metrics;
 mod service;
 mod status;
 mod test_clock;
@@ -60,6 +64,14 @@ fn router(origin: Arc<Origin>) -> Router {
             get(status::get).fallback(only_get),
         )
         .route(
+            "/internal/v1/billing/balance",
+            get(billing::balance).fallback(only_get),
+        )
+        .route(
+            "/internal/v1/articles/generate",
+            post(articles::generate).fallback(only_post),
+        )
+        .route(
             "/internal/v1/webhooks/health",
             get(health::webhooks).fallback(only_get),
         );
@@ -72,11 +84,21 @@ fn router(origin: Arc<Origin>) -> Router {
     let internal = internal
         .route("/internal/{*rest}", axum::routing::any(unknown_route))
         .layer(middleware::from_fn_with_state(Arc::clone(&origin), hop::check));
+    let service = service::router()
+        .route(
+            "/api/service/v1/articles/{job}/report",
+            post(article_report::post).fallback(only_post),
+        )
+        .layer(middleware::from_fn_with_state(
+            Arc::clone(&origin),
+            metrics::count,
+        ));
     Router::new()
         .route("/health/live", get(health::live).fallback(only_get))
         .route("/health/ready", get(health::ready).fallback(only_get))
         .merge(internal)
-        .merge(service::router())
+        .route("/metrics", get(metrics::get).fallback(only_get))
+        .merge(service)
         .fallback(unknown_route)
         .layer(middleware::from_fn(in_time))
         .with_state(origin)

@@ -10,6 +10,7 @@ mod every_step;
 mod health;
 mod hop;
 mod inbox;
+mod jobs;
 mod notices;
 mod permutations;
 mod purchases;

@@ -1,6 +1,6 @@
-//! The loops behind the service: what did not apply, what is to be sent, what has waited too long.
+//! The loops behind the service: what did not apply, what is to be sent, what has waited too long, what nobody decided.
 //!
-//! Postgres (rows that are due) → **work** → `inbox::retry`, `gateway`, `domain::standing`.
+//! Postgres (rows that are due) → **work** → `inbox::retry`, `gateway`, `domain::standing`, `jobs::reconcile`.
 //!
 //! Invariants (DESIGN.md, 6 and 7): rows are leased, and nothing that calls the network holds a transaction; every
 //! row ends as done or dead; several processes may work side by side. A NOTIFY wakes the outbox loop at once,
@@ -9,6 +9,7 @@
 
 pub(crate) mod inbox;
 pub(crate) mod outbox;
+pub(crate) mod reconcile;
 pub(crate) mod timeouts;
 
 use std::future::Future;
@@ -26,6 +27,10 @@ use crate::telemetry::Chain;
 const POLL: Duration = Duration::from_secs(1);
 /// How often payments that wait are looked at; a timeout is counted in minutes.
 const POLL_TIMEOUTS: Duration = Duration::from_secs(15);
+/// How often pending token records are reconciled (TB-8).
+const POLL_RECONCILE: Duration = Duration::from_hours(1);
+/// How often companies whose tokens fell due are brought up to date.
+const POLL_SWEEP: Duration = Duration::from_mins(1);
 /// How long a row is ours: longer than any send ([`Client`]'s 15 s) and any transaction.
 const LEASE: Duration = Duration::from_mins(1);
 /// How long to wait before listening again after the connection broke.
@@ -52,6 +57,12 @@ pub async fn run(origin: Arc<Origin>, stop: watch::Receiver<bool>) -> Result<(),
         )),
         keep("timeouts", POLL_TIMEOUTS, &never, stop.clone(), || {
             timeouts::round(&origin)
+        }),
+        keep("reconcile", POLL_RECONCILE, &never, stop.clone(), || {
+            reconcile::round(&origin, &client)
+        }),
+        keep("token_sweep", POLL_SWEEP, &never, stop.clone(), || {
+            reconcile::sweep(&origin)
         }),
         keep_listening(&origin, &outbox_wake, stop.clone()),
     );

@@ -16,6 +16,7 @@ use crate::db::{DbError, Tx};
 use crate::domain::backoff::{self, Next};
 use crate::entropy;
 use crate::gateway::user_core::{Client, SendError};
+use crate::jobs::generate::GENERATOR;
 use crate::telemetry::Chain;
 
 /// Sends one effect that is due.
@@ -36,11 +37,11 @@ pub(crate) async fn round(origin: &Origin, client: &Client) -> Result<Round, DbE
 }
 
 async fn send(origin: &Origin, client: &Client, claimed: &Claimed) -> Result<(), SendError> {
-    let receiver = origin
-        .config
-        .user_core
-        .as_ref()
-        .filter(|_| claimed.kind == USER_CORE);
+    let receiver = match claimed.kind.as_str() {
+        USER_CORE => origin.config.user_core.as_ref(),
+        GENERATOR => origin.config.jobs.generator.as_ref(),
+        _ => None,
+    };
     let receiver = receiver.ok_or(SendError::NotConfigured)?;
     // JSON of strings, numbers and nulls always serialises.
     let body = serde_json::to_vec(&claimed.payload).unwrap_or_default();
