@@ -16,13 +16,14 @@ use tollgate_shared::id::{PlanId, SourceId, UserId};
 use tollgate_shared::problem::Problem;
 
 use crate::answer::{self, Answer};
-use crate::caller::{Asked, Fingerprint, media_type};
+use crate::caller::{Asked, Fingerprint, Target, media_type};
 use crate::origin::Reply;
 use crate::receive::{self, Callers};
 use crate::route::Kind;
 use crate::{Call, cors, origin, port, session, task};
 
-const HEADERS: &str = "origin\nauthorization\ncontent-type\nidempotency-key";
+/// What a route needs to know of a browser's writing call.
+pub(crate) const HEADERS: &str = "origin\nauthorization\ncontent-type\nidempotency-key";
 /// RFC draft "The Idempotency-Key HTTP Header Field" leaves the length open; this is what clients use.
 const KEY_LENGTH_MAX: usize = 255;
 
@@ -73,7 +74,8 @@ async fn try_checkout(call: &Call<'_>, kind: Kind, headers: &str) -> Result<Answ
     ask_caller(call, &user, &asked).await
 }
 
-async fn ask_caller(call: &Call<'_>, user: &UserId, asked: &Asked) -> Result<Answer, Answer> {
+/// Asks the user's object, which knows the key or asks the origin.
+pub(crate) async fn ask_caller(call: &Call<'_>, user: &UserId, asked: &Asked) -> Result<Answer, Answer> {
     let unavailable = || answer::unavailable("caller-unavailable", "The call cannot be recorded now");
     let question = serde_json::to_string(asked).map_err(|_| unavailable())?;
     let packed = task::wait(port::ask_caller(call.env, user.as_str(), &question))
@@ -123,6 +125,7 @@ fn asked(call: &Call<'_>, user: &UserId, key: &str, kind: Kind, body: &Body) -> 
     Asked {
         key: key.to_owned(),
         user: user.to_string(),
+        target: Target::Checkout,
         delivery: call.head.delivery.to_string(),
         fingerprint: fingerprint(kind, body),
         // Strings only: this cannot fail to serialise.
@@ -144,7 +147,8 @@ fn fingerprint(kind: Kind, body: &Body) -> Fingerprint {
     Fingerprint(fields)
 }
 
-fn is_json(content_type: &str) -> Result<(), Answer> {
+/// Refuses what is not declared as JSON in UTF-8.
+pub(crate) fn is_json(content_type: &str) -> Result<(), Answer> {
     let mut parts = content_type.split(';').map(str::trim);
     let json = parts
         .next()
@@ -161,7 +165,8 @@ fn is_json(content_type: &str) -> Result<(), Answer> {
     Err(Answer::problem(&problem))
 }
 
-fn is_key(key: &str) -> Result<(), Answer> {
+/// Refuses a missing or unusable Idempotency-Key.
+pub(crate) fn is_key(key: &str) -> Result<(), Answer> {
     let visible =
         !key.is_empty() && key.len() <= KEY_LENGTH_MAX && key.bytes().all(|byte| byte.is_ascii_graphic());
     if visible {
@@ -188,7 +193,8 @@ fn read(bytes: &[u8]) -> Result<Body, Answer> {
     }
 }
 
-fn malformed(error: &serde_json::Error) -> Answer {
+/// The refusal of a body that does not fit its type.
+pub(crate) fn malformed(error: &serde_json::Error) -> Answer {
     let what = if error.is_data() {
         "A field is unknown, missing, repeated or not of its type"
     } else {

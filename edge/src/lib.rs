@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! provider ─▶ receive ─▶ verify ─▶ (normalise) ─▶ forward ─▶ inbox (Durable Object) ─▶ origin
-//! browser  ─▶ receive ─▶ session ─▶ checkout ─▶ caller (Durable Object) ─▶ origin │ status ─▶ origin
+//! browser  ─▶ receive ─▶ session ─▶ checkout │ article ─▶ caller (Durable Object) ─▶ origin │ status ─▶ origin
 //! ```
 //! A file a step. `route` matches by hand; `port` and `glue.mjs` are the only border to JavaScript; `inbox::store`
 //! and `caller::store` hold the only SQL. Everything that decides is pure and is tested natively.
@@ -12,6 +12,7 @@
 //! Not here: what an event does to money (`origin`), what a notice means (`shared`).
 
 mod answer;
+mod article;
 mod caller;
 mod checkout;
 mod clock;
@@ -80,7 +81,9 @@ async fn dispatch(call: &Call<'_>, route: Route<'_>) -> Answer {
     match route {
         Route::Webhook(named, notice) => forward::webhook(call, named, notice).await,
         Route::Checkout(kind) => checkout::checkout(call, kind).await,
+        Route::Article => article::generate(call).await,
         Route::Status(id) => status::status(call, id).await,
+        Route::Balance => status::balance(call).await,
         Route::Config => status::config(call).await,
         Route::Health => health::health(call).await,
         Route::Preflight(methods) => {

@@ -1,6 +1,6 @@
 //! Which handler a method and a path belong to.
 //!
-//! request → **route** → receive (webhooks) | checkout, status, config, health (browsers and operators).
+//! request → **route** → receive (webhooks) | checkout, article, status, balance, config, health (browsers and operators).
 //!
 //! Invariant: matched by hand on both parts; a method that is not known is refused, never taken for GET
 //! (the `worker` crate's `Method` maps PURGE and LINK to GET, reference 1.6). A path is matched as it came:
@@ -45,6 +45,10 @@ pub(crate) enum Route<'a> {
     Webhook(Named<'a>, &'a str),
     /// A browser starts a payment.
     Checkout(Kind),
+    /// A browser asks for an article.
+    Article,
+    /// A browser asks what may be spent.
+    Balance,
     /// A browser asks how its payment is; the id as it stands in the path.
     Status(&'a str),
     /// A page asks which provider is configured.
@@ -94,6 +98,10 @@ pub(crate) fn find<'a>(method: &str, path: &'a str) -> Route<'a> {
         (Some("create-subscription"), None, ..) => {
             browser(method, "POST", Route::Checkout(Kind::Subscription))
         }
+        (Some("api"), Some("articles"), Some("generate"), None, None) => {
+            browser(method, "POST", Route::Article)
+        }
+        (Some("api"), Some("billing"), Some("balance"), None, None) => browser(method, "GET", Route::Balance),
         (Some("api"), Some("payments"), Some("config"), None, None) => browser(method, "GET", Route::Config),
         (Some("api"), Some("payments"), Some(id), Some("status"), None) => {
             browser(method, "GET", Route::Status(id))
@@ -138,6 +146,8 @@ impl Route<'_> {
         match self {
             Self::Webhook(..) => "webhook",
             Self::Checkout(_) => "checkout",
+            Self::Article => "article",
+            Self::Balance => "balance",
             Self::Status(_) => "status",
             Self::Config => "config",
             Self::Health => "health",
@@ -178,6 +188,13 @@ GET    /create-payment                   WrongMethod("POST, OPTIONS")
 OPTIONS /create-payment                  Preflight("POST")
 OPTIONS /api/payments/checkout           Preflight("POST")
 OPTIONS /api/webhooks/ecpay/payment      WrongMethod("POST")
+POST   /api/articles/generate            Article
+GET    /api/articles/generate            WrongMethod("POST, OPTIONS")
+OPTIONS /api/articles/generate           Preflight("POST")
+GET    /api/billing/balance              Balance
+POST   /api/billing/balance              WrongMethod("GET, OPTIONS")
+OPTIONS /api/billing/balance             Preflight("GET")
+GET    /api/billing                      Unknown
 GET    /api/payments/config              Config
 LINK   /api/payments/config              WrongMethod("GET, OPTIONS")
 GET    /api/payments/17/status           Status("17")

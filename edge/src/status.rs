@@ -1,11 +1,12 @@
-//! A browser asks how its payment is, while the notice is on its way (PM-5), or which provider is configured.
+//! A browser asks how its payment is, while the notice is on its way (PM-5), what it may spend (TB-5), or which
+//! provider is configured.
 //!
 //! route → receive → session → **status** → origin. Nothing is stored here.
 //!
 //! Invariant: the subject of the hop is the session's user; the origin shows a payment to its owner only and says
 //! 404 to everybody else. Failure: 502 when the origin does not answer; the page asks again.
 
-use tollgate_shared::id::PaymentId;
+use tollgate_shared::id::{PaymentId, UserId};
 use tollgate_shared::problem::Problem;
 
 use crate::answer::Answer;
@@ -31,9 +32,30 @@ async fn try_status(call: &Call<'_>, id: &str, authorization: &str) -> Result<An
     receive::body(call.request, call.env, call.head, Callers::Readers).await?;
     let user = session::user(call.settings, authorization, call.head.received_at)?;
     let payment: PaymentId = id.parse().map_err(|_| unknown())?;
+    read(call, &user, &format!("/internal/v1/payments/{payment}/status")).await
+}
+
+/// What the session's user may spend.
+pub(crate) async fn balance(call: &Call<'_>) -> Answer {
+    let headers = port::headers(call.request, "origin\nauthorization");
+    let (page, authorization) = headers.split_once('\n').unwrap_or_default();
+    let answer = match try_balance(call, authorization).await {
+        Ok(answer) | Err(answer) => answer,
+    };
+    cors::readable(call.settings, page, answer)
+}
+
+async fn try_balance(call: &Call<'_>, authorization: &str) -> Result<Answer, Answer> {
+    receive::body(call.request, call.env, call.head, Callers::Readers).await?;
+    let user = session::user(call.settings, authorization, call.head.received_at)?;
+    read(call, &user, "/internal/v1/billing/balance").await
+}
+
+/// Asks the origin as the user.
+async fn read(call: &Call<'_>, user: &UserId, path: &str) -> Result<Answer, Answer> {
     let question = Question {
         method: "GET",
-        path: &format!("/internal/v1/payments/{payment}/status"),
+        path,
         delivery: &call.head.delivery.to_string(),
         subject: user.as_str(),
         body: b"",

@@ -79,12 +79,13 @@ pub(crate) fn decide(known: Option<&Known>, asked: &Fingerprint, running: bool, 
 
 /// Whether an answer of the origin is the client's to see. Anything else is a fault of ours between the two.
 pub(crate) const fn passes(status: u16) -> bool {
-    matches!(status, 200..=299 | 400 | 404 | 409 | 415 | 422)
+    matches!(status, 200..=299 | 400 | 402 | 404 | 409 | 415 | 422)
 }
 
-/// Whether an answer belongs to the key for good. One that says when to come again does not.
+/// Whether an answer belongs to the key for good. One that says when to come again does not, nor does a balance that is
+/// short: the page buys tokens and sends the same call again.
 pub(crate) fn pins(reply: &Reply) -> bool {
-    passes(reply.status) && reply.header.is_empty()
+    passes(reply.status) && reply.status != 402 && reply.header.is_empty()
 }
 
 #[cfg(test)]
@@ -181,7 +182,7 @@ mod tests {
             assert!(pins(&reply(status, "")), "{status}");
             assert!(!pins(&reply(status, "5")), "{status} with Retry-After");
         }
-        for status in [301, 401, 403, 408, 429, 500, 502, 503, 504] {
+        for status in [301, 401, 402, 403, 408, 429, 500, 502, 503, 504] {
             assert!(!pins(&reply(status, "")), "{status}");
         }
     }

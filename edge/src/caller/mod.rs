@@ -1,6 +1,6 @@
 //! The caller: idempotency keys and the token bucket of one user. A SQLite Durable Object, one a user.
 //!
-//! checkout → **caller** → origin. `decision` and `bucket` decide; `store` has the SQL.
+//! checkout, article → **caller** → origin. `decision` and `bucket` decide; `store` has the SQL.
 //!
 //! One object a user makes "is this key in flight?" a question with one answer, wherever the two requests came in.
 //! A replay or a refusal takes no token: only what reaches the origin counts.
@@ -38,11 +38,31 @@ const KEPT_MS: i64 = 24 * 60 * 60 * 1000;
 /// How long the origin has for a checkout. It calls no provider, so this is generous.
 const BUDGET_MS: u32 = 10_000;
 
+/// What the origin is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Target {
+    /// A payment (PM-3).
+    Checkout,
+    /// An article (TB-7).
+    Article,
+}
+
+impl Target {
+    const fn path(self) -> &'static str {
+        match self {
+            Self::Checkout => "/internal/v1/payments/checkout",
+            Self::Article => "/internal/v1/articles/generate",
+        }
+    }
+}
+
 /// What the gate asks.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Asked {
     pub(crate) key: String,
     pub(crate) user: String,
+    pub(crate) target: Target,
     pub(crate) delivery: String,
     pub(crate) fingerprint: Fingerprint,
     /// The JSON that goes to the origin.
@@ -125,7 +145,7 @@ async fn answer_to(user: &User, store: &Store, asked: &Asked) -> Answer {
     let settings = config::settings(&user.env);
     let question = Question {
         method: "POST",
-        path: "/internal/v1/payments/checkout",
+        path: asked.target.path(),
         delivery: &asked.delivery,
         subject: &asked.user,
         body: asked.body.as_bytes(),

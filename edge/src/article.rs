@@ -1,0 +1,126 @@
+//! A browser asks for an article, which costs tokens (TB-7).
+//!
+//! route → receive → session → **article** → `caller` (Durable Object) → origin.
+//!
+//! Refusals in the order of `checkout`, whose checks of media type and key these are. Of the origin's refusals 402 is
+//! the page's to see (`upgradeUrl`) and is not pinned to the key.
+//! Invariant: the body that goes on is written anew; `input` is parsed and written again, so that a member that came
+//! twice is gone before anybody behind us can read it another way.
+//! Not here: what the input means (the generator), what the user may spend (origin).
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use tollgate_shared::id::UserId;
+
+use crate::answer::Answer;
+use crate::caller::{Asked, Fingerprint, Target};
+use crate::checkout::{HEADERS, ask_caller, is_json, is_key, malformed};
+use crate::receive::{self, Callers};
+use crate::{Call, cors, port, session};
+
+/// What the page sends.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Body {
+    input: Map<String, Value>,
+}
+
+/// What the origin gets; the key in the body because the body is signed.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Order<'a> {
+    idempotency_key: &'a str,
+    input: &'a Map<String, Value>,
+}
+
+/// The answer to the page.
+pub(crate) async fn generate(call: &Call<'_>) -> Answer {
+    let headers = port::headers(call.request, HEADERS);
+    let page = headers.split('\n').next().unwrap_or_default();
+    let answer = match try_generate(call, &headers).await {
+        Ok(answer) | Err(answer) => answer,
+    };
+    cors::readable(call.settings, page, answer)
+}
+
+async fn try_generate(call: &Call<'_>, headers: &str) -> Result<Answer, Answer> {
+    let mut headers = headers.split('\n').skip(1);
+    let mut header = || headers.next().unwrap_or_default();
+    let (authorization, content_type, key) = (header(), header(), header());
+    let bytes = receive::body(call.request, call.env, call.head, Callers::Writers).await?;
+    let user = session::user(call.settings, authorization, call.head.received_at)?;
+    is_json(content_type)?;
+    is_key(key)?;
+    let body = read(&bytes)?;
+    ask_caller(
+        call,
+        &user,
+        &asked(&user, key, call.head.delivery.to_string(), &body),
+    )
+    .await
+}
+
+fn read(bytes: &[u8]) -> Result<Body, Answer> {
+    serde_json::from_slice(bytes).map_err(|error| malformed(&error))
+}
+
+fn asked(user: &UserId, key: &str, delivery: String, body: &Body) -> Asked {
+    let order = Order {
+        idempotency_key: key,
+        input: &body.input,
+    };
+    // Members of an object are kept sorted, so that their order on the way in makes no difference.
+    let input = Value::Object(body.input.clone()).to_string();
+    Asked {
+        key: key.to_owned(),
+        user: user.to_string(),
+        target: Target::Article,
+        delivery,
+        fingerprint: Fingerprint(BTreeMap::from([
+            ("kind".to_owned(), "article".to_owned()),
+            ("input".to_owned(), input),
+        ])),
+        // What was parsed from JSON can be written as JSON.
+        body: serde_json::to_string(&order).unwrap_or_default(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{asked, read};
+
+    #[test]
+    fn tb_7_only_an_object_as_input() {
+        assert!(read(br#"{"input":{"title":"Oolong","tags":[1,null]}}"#).is_ok());
+        for bad in [
+            &b""[..],
+            b"{}",
+            b"[]",
+            br#"{"input":null}"#,
+            br#"{"input":"x"}"#,
+            br#"{"input":{},"amount":1}"#,
+            br#"{"input":{},"input":{}}"#,
+            b"{\"input\":{\"a\":\"\xe9\"}}",
+        ] {
+            let refused = read(bad).unwrap_err().status;
+            assert_eq!(refused, 400, "{}", String::from_utf8_lossy(bad));
+        }
+    }
+
+    #[test]
+    fn tb_7_the_order_of_members_makes_no_difference_and_their_values_do() {
+        let user = "user-1".parse().unwrap();
+        let of = |body: &str| asked(&user, "k", String::new(), &read(body.as_bytes()).unwrap());
+        let first = of(r#"{"input":{"a":1,"b":2}}"#);
+        assert_eq!(first.body, r#"{"idempotencyKey":"k","input":{"a":1,"b":2}}"#);
+        let again = of(r#"{"input":{"b":2,"a":1}}"#);
+        assert_eq!(first.fingerprint.difference(&again.fingerprint), None);
+        let other = of(r#"{"input":{"a":1,"b":3}}"#);
+        assert_eq!(
+            first.fingerprint.difference(&other.fingerprint).as_deref(),
+            Some("input")
+        );
+    }
+}
