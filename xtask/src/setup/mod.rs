@@ -10,6 +10,7 @@ pub mod browser;
 pub(crate) mod cargo_tools;
 mod debian;
 mod npm;
+pub mod promtool;
 pub mod wasm;
 
 use std::path::PathBuf;
