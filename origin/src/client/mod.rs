@@ -92,7 +92,7 @@ pub enum Ask {
     },
     /// A metered job has its article.
     Succeeded {
-        /// The job.
+        /// Of the trigger's `jobId`.
         job: Uuid,
         /// What it cost.
         tokens_used: u32,
@@ -101,7 +101,7 @@ pub enum Ask {
     },
     /// A metered job ended without one.
     Failed {
-        /// The job.
+        /// Of the trigger's `jobId`.
         job: Uuid,
         /// Why, for people.
         reason: String,

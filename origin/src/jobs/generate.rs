@@ -35,7 +35,7 @@ pub(crate) struct Call {
     pub(crate) input: Value,
     /// The call's id in the logs.
     pub(crate) delivery: DeliveryId,
-    /// Now.
+    /// When the hop was checked.
     pub(crate) now: Timestamp,
 }
 

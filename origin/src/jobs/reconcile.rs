@@ -29,7 +29,7 @@ const PAGE: i64 = 200;
 pub(crate) struct Pass {
     /// Records and jobs looked at.
     pub(crate) found: u64,
-    /// Deducted.
+    /// Whose tokens were taken.
     pub(crate) deducted: u64,
     /// Marked failed.
     pub(crate) failed: u64,
