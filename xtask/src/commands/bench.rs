@@ -12,6 +12,8 @@ use crate::bench;
 use crate::build_edge::{self, Variant};
 use crate::config::Config;
 use crate::progress::Progress;
+use crate::run::postgres::{Durability, Postgres};
+use crate::run::program;
 use crate::setup;
 
 /// What can be measured.
@@ -19,6 +21,10 @@ use crate::setup;
 pub enum Subject {
     /// The worker, beside a JavaScript worker that does the same
     Edge,
+    /// Ledger postings, beside a bare UPDATE of the same rows
+    Ledger,
+    /// Token deductions: the stored functions beside statements written by hand, and through HTTP with and without batching
+    Tokens,
 }
 
 /// Measures it.
@@ -35,5 +41,34 @@ pub(super) async fn run(config: &Config, subject: Subject) -> Result<()> {
                 .await?;
             bench::edge::run(config, &worker).await
         }
+        Subject::Ledger => ledger(config).await,
+        Subject::Tokens => tokens(config).await,
     }
+}
+
+/// Postings on a server of our own, which flushes its disk as in production.
+async fn ledger(config: &Config) -> Result<()> {
+    let progress = Progress::new(1);
+    let origin = progress
+        .step("origin (release)", program::build_release(config))
+        .await?;
+    let logs = config.in_repo(&format!("target/xtask/bench-ledger-{}", std::process::id()));
+    let postgres = Postgres::start_own(config, Durability::Full, logs.join("postgres.log")).await?;
+    bench::tokens_http::migrate(&origin, postgres.url()).await?;
+    bench::ledger::run(postgres.url()).await?;
+    postgres.stop().await
+}
+
+/// Both parts on one server of our own, which flushes its disk as in production.
+async fn tokens(config: &Config) -> Result<()> {
+    let progress = Progress::new(1);
+    let origin = progress
+        .step("origin (release)", program::build_release(config))
+        .await?;
+    let logs = config.in_repo(&format!("target/xtask/bench-tokens-{}", std::process::id()));
+    let postgres = Postgres::start_own(config, Durability::Full, logs.join("postgres.log")).await?;
+    bench::tokens_http::migrate(&origin, postgres.url()).await?;
+    bench::tokens::run(postgres.url()).await?;
+    bench::tokens_http::run(&origin, postgres.url(), &logs).await?;
+    postgres.stop().await
 }

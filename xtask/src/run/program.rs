@@ -79,6 +79,21 @@ pub async fn build(config: &Config) -> Result<(Programs, &'static str)> {
     ))
 }
 
+/// Builds the origin as it is deployed, for benchmarks.
+pub async fn build_release(config: &Config) -> Result<(PathBuf, &'static str)> {
+    let mut command = Command::new("cargo");
+    command
+        .args(["build", "--release", "-p", "tollgate-origin", "--bin", "tollgate"])
+        .current_dir(&config.repo);
+    let log = config
+        .in_repo("target/xtask/setup")
+        .join(format!("release-{}.log", std::process::id()));
+    supervise::run("cargo build --release", command, log, BUILD_LIMIT).await?;
+    let folder = output_folder()?;
+    let beside = folder.parent().context("our executable's folder has no parent")?;
+    Ok((beside.join("release/tollgate"), "built"))
+}
+
 /// Our own executable lies beside them, or, for a test, in `deps` beside them.
 fn output_folder() -> Result<PathBuf> {
     let own = std::env::current_exe().context("find our own executable")?;

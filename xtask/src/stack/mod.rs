@@ -12,7 +12,7 @@ pub mod purchase;
 pub mod settings;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
@@ -145,6 +145,11 @@ impl Stack {
         .await
     }
 
+    /// A key of the service API that may do everything.
+    pub async fn service_key(&self, caller: &str) -> Result<String> {
+        service_key(&self.programs.origin, self.database.url(), caller).await
+    }
+
     /// The ledger's entries of a payment; an error unless they are there and balance.
     pub async fn balanced_entries(&self, payment_id: &str) -> Result<Vec<Value>> {
         purchase::balanced_entries(&self.programs, self.database.url(), payment_id).await
@@ -188,6 +193,25 @@ pub async fn prepare_database(programs: &Programs, url: &str) -> Result<()> {
         "30",
     ];
     run_once(&programs.origin, &plan, &settings).await.map(drop)
+}
+
+/// Makes a service key with every scope on the database of that URL.
+pub async fn service_key(origin: &Path, database_url: &str, caller: &str) -> Result<String> {
+    let settings = BTreeMap::from([("DATABASE_URL".to_owned(), database_url.to_owned())]);
+    let mut arguments = vec!["service-key", "create", "--caller", caller];
+    for scope in [
+        "tokens:read",
+        "tokens:deduct",
+        "tokens:compensate",
+        "tokens:grant",
+        "jobs:report",
+    ] {
+        arguments.extend(["--scope", scope]);
+    }
+    let printed = run_once(origin, &arguments, &settings).await?;
+    let made: Value = serde_json::from_str(printed.trim()).context("read the made service key")?;
+    let key = made.get("key").and_then(Value::as_str);
+    key.map(str::to_owned).context("a service key")
 }
 
 /// Once a process; a parent `cargo xtask test` has already done it, so that this only finds it unchanged.

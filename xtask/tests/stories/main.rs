@@ -21,3 +21,4 @@ mod rotation;
 mod settings;
 mod stand_in;
 mod surface;
+mod tokens;
