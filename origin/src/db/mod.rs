@@ -2,7 +2,7 @@
 //!
 //! http, inbox, apply, work → **db** → Postgres, acting as `tollgate_app`.
 //!
-//! Invariants: every write happens inside [`tx::run_tx`], named and retried; nothing here decides anything (that
+//! Invariants: every write happens inside `Database::run_tx` (`tx`), named and retried; nothing here decides anything (that
 //! is `domain`) and nothing here reads a clock (instants are arguments).
 //! Failure: one [`DbError`]; what a client may learn of it is decided in `http`.
 

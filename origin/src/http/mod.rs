@@ -3,7 +3,7 @@
 //! edge → **http** (hop → parse → call → render) → inbox, checkout, status.
 //!
 //! Invariants: every route below `/internal/v1/` is behind the hop, also the ones that do not exist; every answer
-//! that is not a success is problem+json, 404 and 405 included; a call ends within [`CALL_TIME_MAX`]. A call that is
+//! that is not a success is problem+json, 404 and 405 included; a call ends within `CALL_TIME_MAX`. A call that is
 //! cut off there leaves no transaction open: its connection is closed (`db::tx`), and a repeat is safe.
 //! Not here: what a call means.
 

@@ -5,10 +5,10 @@
 //! A key is `tgk_`, 32 hex digits of its id, `_`, 64 hex digits of 256 random bits. At rest is only the SHA-256 of the
 //! whole text: against 256 random bits there is nothing to guess and no table to look up, so the salt and the slowness
 //! that passwords need would only slow down every call. A caller has two valid keys, to change over without a gap.
-//! Invariants: a [`Caller`] exists only for a key whose hash was compared, in constant time, and that has the scope.
+//! Invariants: a `Caller` exists only for a key whose hash was compared, in constant time, and that has the scope.
 //! Ids are public, so nothing is lost where an unknown one is answered a moment sooner. A revoked key is refused
-//! everywhere within [`FRESH`], which is how long a process believes what it has read.
-//! Not here: which companies a caller may touch (all of its team's). Failure: [`KeyError`]; a database that cannot be
+//! everywhere within `FRESH`, which is how long a process believes what it has read.
+//! Not here: which companies a caller may touch (all of its team's). Failure: `KeyError`; a database that cannot be
 //! asked refuses (503).
 
 pub mod manage;

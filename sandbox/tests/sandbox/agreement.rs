@@ -61,6 +61,7 @@ fn name(fact: &Fact) -> &'static str {
         Fact::PaymentFailed(_) => "failed",
         Fact::CodeIssued(_) => "code",
         Fact::PaymentHeld(_) => "held",
+        Fact::PaymentCanceled(_) => "canceled",
         Fact::Refunded(_) => "refunded",
         Fact::PeriodPaid(..) => "period paid",
         Fact::PeriodFailed(..) => "period failed",

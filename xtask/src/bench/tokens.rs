@@ -52,7 +52,8 @@ const NAIVE_LOG: &str = "insert into bench_tokens.log (record_id, company_id, ar
     values (($1::text)::uuid, $2, 'article', 1, '2026-02-01T00:00:00Z')";
 const SINGLE: &str = "select (tollgate.deduct_tokens_atomic($1, $2, 'article', 1, null, ($3::text)::uuid,
     '2026-02-01T00:00:00Z') -> 'success')::boolean";
-const BATCH: &str = "select count(*) filter (where success) from tollgate.deduct_tokens_batch($1::text[], $2, $3, $4,
+const BATCH: &str =
+    "select count(*) filter (where success) from tollgate.deduct_tokens_batch($1::text[], $2, $3, $4,
     array_fill(null::jsonb, array[cardinality($1::text[])]), ($5::text[])::uuid[], '2026-02-01T00:00:00Z')";
 const KEPT: &str = "select count(*) from tollgate.token_deduction_records where company_id like $1 || '-%'";
 const FAULTS: &str =
