@@ -7,6 +7,7 @@
 //! with a limit. Not here: single decisions (native tests of each crate).
 //! Failure: the logs of every part stay in `target/xtask/stack-…`.
 
+mod billing;
 mod books;
 mod callers;
 mod crash;
