@@ -8,6 +8,7 @@
 //! a new kind of fact does not compile until it is decided.
 //! Failure: [`ApplyError`]; the inbox keeps the event and tries again.
 
+mod book;
 mod code;
 mod decline;
 mod dispute;

@@ -8,13 +8,10 @@
 
 use tollgate_shared::event::Charge;
 
-use super::settle::{book, check, news, occasion};
-use super::{ApplyError, Outcome, Step, dispute, recompute};
-use crate::announce::{Kind, announce};
-use crate::db::ledger;
+use super::settle::{book_once, check};
+use super::{ApplyError, Outcome, Step, book, dispute, recompute};
 use crate::db::payments::{self, Inserted, Payment};
 use crate::domain::charge::DisputeKind;
-use crate::ledger::Posting;
 
 /// Books a refund, or disputes it.
 pub(super) async fn refund(step: Step<'_>, charge: &Charge) -> Result<Outcome, ApplyError> {
@@ -24,7 +21,7 @@ pub(super) async fn refund(step: Step<'_>, charge: &Charge) -> Result<Outcome, A
     if let Err(kind) = check(step, &payment, charge, None) {
         return dispute::record(step, kind, Some(&payment), charge).await;
     }
-    match book(step, &payment, charge, None).await? {
+    match book_once(step, &payment, charge, None).await? {
         Inserted::OfAnotherPayment => {
             dispute::record(step, DisputeKind::ChargeOfAnotherOrder, Some(&payment), charge).await
         }
@@ -37,22 +34,7 @@ async fn reverse(step: Step<'_>, payment: Payment, charge: &Charge) -> Result<Ou
     // After this point the refund must be booked.
     let number = charge.provider_payment_id.as_str();
     payments::mark_refunded(step.tx, &payment, number, step.occurred_at()).await?;
-    let merchant = payment.merchant.as_ref().map_or("", |merchant| merchant.as_str());
-    let posting = Posting::refund(
-        &payment.user,
-        &step.event.source,
-        merchant,
-        &charge.provider_payment_id,
-        charge.money,
-    )?;
-    ledger::post(step.tx, &posting, occasion(step)).await?;
-    announce(
-        step.tx,
-        &news(step, &payment, charge, Kind::Refunded),
-        step.to_user_core,
-        step.now,
-    )
-    .await?;
+    book::reversal(step, &payment, charge).await?;
     let user = payment.user.clone();
     recompute::payment(step, payment, Some(number)).await?;
     recompute::user(step.tx, &user, step.now).await?;

@@ -8,13 +8,10 @@
 
 use tollgate_shared::event::{Charge, Period};
 
-use super::{ApplyError, Outcome, Step, dispute, recompute};
-use crate::announce::{Announcement, Kind, announce};
-use crate::db::ledger::{self, Occasion};
+use super::{ApplyError, Outcome, Step, book, dispute, recompute};
 use crate::db::payments::{self, Inserted, NewCharge, Payment};
 use crate::domain::charge::{self, DisputeKind, Ordered, Told};
 use crate::entropy;
-use crate::ledger::Posting;
 
 /// Settles a charge, or disputes it.
 pub(super) async fn settle(
@@ -28,7 +25,7 @@ pub(super) async fn settle(
     if let Err(kind) = check(step, &payment, charge, period) {
         return dispute::record(step, kind, Some(&payment), charge).await;
     }
-    match book(step, &payment, charge, period).await? {
+    match book_once(step, &payment, charge, period).await? {
         Inserted::OfAnotherPayment => {
             dispute::record(step, DisputeKind::ChargeOfAnotherOrder, Some(&payment), charge).await
         }
@@ -61,8 +58,8 @@ pub(super) fn check(
     charge::check(&ordered, &told)
 }
 
-/// Writes the charge, its ledger transaction and the news of it; the payment's state is the caller's to recompute.
-pub(super) async fn book(
+/// Inserts the charge and books it if it is new; the payment's state is the caller's to recompute.
+pub(super) async fn book_once(
     step: Step<'_>,
     payment: &Payment,
     charge: &Charge,
@@ -77,51 +74,9 @@ pub(super) async fn book(
         occurred_at: step.occurred_at(),
     };
     let inserted = payments::insert_charge(step.tx, &new, step.now).await?;
-    if inserted != Inserted::New {
-        return Ok(inserted);
+    if inserted == Inserted::New {
+        // After this point the charge must settle.
+        book::settlement(step, payment, charge).await?;
     }
-    // After this point the charge must settle.
-    let merchant = payment.merchant.as_ref().map_or("", |merchant| merchant.as_str());
-    let posting = Posting::settle(
-        &payment.user,
-        &step.event.source,
-        merchant,
-        &charge.provider_payment_id,
-        charge.money,
-    )?;
-    ledger::post(step.tx, &posting, occasion(step)).await?;
-    announce(
-        step.tx,
-        &news(step, payment, charge, Kind::Success),
-        step.to_user_core,
-        step.now,
-    )
-    .await?;
     Ok(inserted)
-}
-
-/// When, and by which delivery, for the ledger.
-pub(super) fn occasion(step: Step<'_>) -> Occasion {
-    Occasion {
-        occurred_at: step.occurred_at(),
-        recorded_at: step.now,
-        delivery: Some(step.delivery),
-    }
-}
-
-/// The news of a charge.
-pub(super) fn news(step: Step<'_>, payment: &Payment, charge: &Charge, kind: Kind) -> Announcement {
-    Announcement {
-        kind,
-        fact: format!("{}:{}", payment.id, charge.provider_payment_id),
-        user: payment.user.to_string(),
-        plan: payment.plan.to_string(),
-        money: charge.money,
-        payment: payment.id,
-        provider: payment.provider.clone(),
-        provider_payment_id: Some(charge.provider_payment_id.to_string()),
-        reason: None,
-        delivery: Some(step.delivery),
-        occurred_at: step.occurred_at(),
-    }
 }
