@@ -26,6 +26,7 @@ use crate::config::Config;
 use crate::db::migrate::{MigrateError, migrate as migrate_database};
 use crate::db::{Database, DbError, PoolSettings, Tx, ledger, payments, plans};
 use crate::domain::plan::{FirstCharge, PeriodUnit, Plan, PlanKind, Schedule};
+use crate::domain::tokens::TokenAmount;
 use crate::service_keys::manage::ManageError;
 use crate::{http, work};
 
@@ -58,7 +59,7 @@ pub enum CommandError {
     Plan(&'static str),
     /// The plan's terms are those of payments.
     #[error(
-        "payments refer to plan {0}, so its kind, subscription type, duration and periods stay; \
+        "payments refer to plan {0}, so its kind, subscription type, duration, periods and tokens stay; \
          its name and amount may change. Make a plan of another id for other terms"
     )]
     PlanInUse(PlanId),
@@ -119,8 +120,10 @@ pub struct PlanArguments {
     pub name: String,
     /// Whole TWD of one charge.
     pub amount_minor: i64,
-    /// What a charge gives.
+    /// The subscription that a charge gives.
     pub subscription_type: Option<String>,
+    /// The tokens that a charge gives.
+    pub tokens: Option<TokenAmount>,
     /// One charge, or many.
     pub kind: PlanArgumentsKind,
 }
@@ -175,42 +178,70 @@ fn plan(arguments: PlanArguments) -> Result<Plan, CommandError> {
         id: arguments.id,
         name: arguments.name,
         price: Money::twd(arguments.amount_minor),
-        subscription_type: arguments.subscription_type,
-        kind: kind(arguments.kind)?,
+        kind: kind(arguments.kind, arguments.subscription_type, arguments.tokens)?,
     })
 }
 
-fn kind(arguments: PlanArgumentsKind) -> Result<PlanKind, CommandError> {
-    match arguments {
-        PlanArgumentsKind::OneTime {
-            duration_days: Some(0),
-        } => Err(CommandError::Plan("the duration must be above zero")),
-        PlanArgumentsKind::OneTime { duration_days } => Ok(PlanKind::OneTime { duration_days }),
-        PlanArgumentsKind::Subscription {
-            period_type,
-            frequency,
-            times,
-            first_charge,
-        } => {
-            if frequency == 0 || times == 0 {
-                return Err(CommandError::Plan("frequency and times must be above zero"));
-            }
-            let unit = PeriodUnit::ALL
-                .into_iter()
-                .find(|unit| unit.label() == period_type);
-            let first = [FirstCharge::Build, FirstCharge::Date]
-                .into_iter()
-                .find(|first| first.label() == first_charge);
-            Ok(PlanKind::Subscription(Schedule {
-                unit: unit.ok_or(CommandError::Plan(
-                    "the period type must be day, week, month or year",
-                ))?,
+fn kind(
+    kind: PlanArgumentsKind,
+    subscription_type: Option<String>,
+    tokens: Option<TokenAmount>,
+) -> Result<PlanKind, CommandError> {
+    match (kind, tokens) {
+        (PlanArgumentsKind::OneTime { duration_days: None }, Some(tokens)) if subscription_type.is_none() => {
+            Ok(PlanKind::TokenPack(tokens))
+        }
+        (_, Some(_)) => Err(CommandError::Plan(
+            "a plan that sells tokens is one_time, without subscription type and duration",
+        )),
+        (
+            PlanArgumentsKind::OneTime {
+                duration_days: Some(0),
+            },
+            None,
+        ) => Err(CommandError::Plan("the duration must be above zero")),
+        (PlanArgumentsKind::OneTime { duration_days }, None) => Ok(PlanKind::OneTime {
+            subscription_type,
+            duration_days,
+        }),
+        (
+            PlanArgumentsKind::Subscription {
+                period_type,
                 frequency,
                 times,
-                first_charge: first.ok_or(CommandError::Plan("the first charge must be build or date"))?,
-            }))
-        }
+                first_charge,
+            },
+            None,
+        ) => Ok(PlanKind::Subscription {
+            subscription_type: subscription_type
+                .ok_or(CommandError::Plan("a subscription needs a subscription type"))?,
+            schedule: schedule(&period_type, &first_charge, (frequency, times))?,
+        }),
     }
+}
+
+fn schedule(
+    period_type: &str,
+    first_charge: &str,
+    (frequency, times): (u16, u16),
+) -> Result<Schedule, CommandError> {
+    if frequency == 0 || times == 0 {
+        return Err(CommandError::Plan("frequency and times must be above zero"));
+    }
+    let unit = PeriodUnit::ALL
+        .into_iter()
+        .find(|unit| unit.label() == period_type);
+    let first = [FirstCharge::Build, FirstCharge::Date]
+        .into_iter()
+        .find(|first| first.label() == first_charge);
+    Ok(Schedule {
+        unit: unit.ok_or(CommandError::Plan(
+            "the period type must be day, week, month or year",
+        ))?,
+        frequency,
+        times,
+        first_charge: first.ok_or(CommandError::Plan("the first charge must be build or date"))?,
+    })
 }
 
 /// `tollgate ledger show`: the entries of a payment, one JSON line each.

@@ -250,6 +250,7 @@ impl PlanPut {
             name: self.name,
             amount_minor: self.amount,
             subscription_type: self.subscription_type,
+            tokens: None,
             kind,
         }
     }

@@ -111,8 +111,8 @@ fn ecpay_form(
     method: Option<&str>,
 ) -> Result<CheckoutForm, PlaceError> {
     let period = match order.plan.kind {
-        PlanKind::OneTime { .. } => None,
-        PlanKind::Subscription(schedule) => Some(ecpay_period(config, schedule)?),
+        PlanKind::OneTime { .. } | PlanKind::TokenPack(_) => None,
+        PlanKind::Subscription { schedule, .. } => Some(ecpay_period(config, schedule)?),
     };
     let order = ecpay::checkout::Order {
         number: order.number.clone(),
@@ -192,11 +192,11 @@ fn payuni_form(
     method: Option<&str>,
 ) -> Result<CheckoutForm, PlaceError> {
     let form = match order.plan.kind {
-        PlanKind::OneTime { .. } => {
+        PlanKind::OneTime { .. } | PlanKind::TokenPack(_) => {
             let order = payuni_order(config, order, method)?;
             payuni::checkout::form(shop, trimmed(base), &order)
         }
-        PlanKind::Subscription(schedule) => {
+        PlanKind::Subscription { schedule, .. } => {
             if method.is_some_and(|method| method != "Credit") {
                 return Err(PlaceError::UnknownMethod);
             }

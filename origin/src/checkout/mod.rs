@@ -165,8 +165,7 @@ async fn decide_and_write(
     }
     let plan = sold_plan(&tx, &call.request).await?;
     if let Some(covered) = plan
-        .subscription_type
-        .as_deref()
+        .subscription_type()
         .and_then(|held| covered(&holding, held, call.now))
     {
         return Err(PlaceError::Covered(covered));

@@ -31,7 +31,7 @@ const BOOTSTRAP: &str = sql_file!("bootstrap.sql");
 const GRANTS: &str = sql_file!("grants.sql");
 
 /// Applied once, in order. A test compares this list with the folder.
-const VERSIONED: [(&str, &str); 11] = [
+const VERSIONED: [(&str, &str); 12] = [
     (
         "V1__users_and_plans.sql",
         sql_file!("versioned/V1__users_and_plans.sql"),
@@ -69,6 +69,10 @@ const VERSIONED: [(&str, &str); 11] = [
     (
         "V11__article_jobs.sql",
         sql_file!("versioned/V11__article_jobs.sql"),
+    ),
+    (
+        "V12__token_packs.sql",
+        sql_file!("versioned/V12__token_packs.sql"),
     ),
 ];
 

@@ -14,11 +14,12 @@ use tollgate_shared::time::Timestamp;
 
 use super::{DbError, Instant, Tx};
 use crate::domain::plan::{FirstCharge, PeriodUnit, Plan, PlanKind, Schedule};
+use crate::domain::tokens::TokenAmount;
 
 /// The columns that [`read`] reads, of the table alias `plan`.
 pub(super) const COLUMNS: &str = "plan.id as plan_id, plan.name as plan_name, plan.amount as plan_amount, \
      plan.currency as plan_currency, plan.subscription_type as plan_subscription_type, plan.kind as plan_kind, \
-     plan.duration_days, plan.period_type, plan.period_frequency, plan.period_times, plan.first_charge";
+     plan.tokens as plan_tokens, plan.duration_days, plan.period_type, plan.period_frequency, plan.period_times, plan.first_charge";
 
 /// A plan that is sold; one that is not sold any more is not found.
 pub(crate) async fn find_available(tx: &Tx, id: &PlanId) -> Result<Option<Plan>, DbError> {
@@ -43,7 +44,7 @@ pub(crate) enum Put {
 /// while no payment refers to it.
 pub(crate) async fn put(tx: &Tx, plan: &Plan, now: Timestamp) -> Result<Put, DbError> {
     if let Some(before) = lock(tx, &plan.id).await?
-        && (&before.kind, &before.subscription_type) != (&plan.kind, &plan.subscription_type)
+        && before.kind != plan.kind
         && is_in_use(tx, &plan.id).await?
     {
         return Ok(Put::TermsInUse);
@@ -69,16 +70,17 @@ async fn is_in_use(tx: &Tx, id: &PlanId) -> Result<bool, DbError> {
 
 async fn write(tx: &Tx, plan: &Plan, now: Timestamp) -> Result<(), DbError> {
     let sql = "insert into tollgate.plans (id, name, amount, currency, kind, subscription_type, duration_days, \
-               period_type, period_frequency, period_times, first_charge, available, created_at, updated_at) \
-               values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, true, $12, $12) \
+               period_type, period_frequency, period_times, first_charge, tokens, available, created_at, updated_at) \
+               values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, true, $13, $13) \
                on conflict (id) do update set name = excluded.name, amount = excluded.amount, \
                currency = excluded.currency, kind = excluded.kind, subscription_type = excluded.subscription_type, \
                duration_days = excluded.duration_days, period_type = excluded.period_type, \
                period_frequency = excluded.period_frequency, period_times = excluded.period_times, \
-               first_charge = excluded.first_charge, available = true, updated_at = excluded.updated_at";
+               first_charge = excluded.first_charge, tokens = excluded.tokens, available = true, updated_at = excluded.updated_at";
     let (kind, duration_days, schedule) = match plan.kind {
-        PlanKind::OneTime { duration_days } => ("one_time", duration_days.map(i32::from), None),
-        PlanKind::Subscription(schedule) => ("subscription", None, Some(schedule)),
+        PlanKind::OneTime { duration_days, .. } => ("one_time", duration_days.map(i32::from), None),
+        PlanKind::TokenPack(_) => ("one_time", None, None),
+        PlanKind::Subscription { schedule, .. } => ("subscription", None, Some(schedule)),
     };
     tx.execute(
         sql,
@@ -88,12 +90,13 @@ async fn write(tx: &Tx, plan: &Plan, now: Timestamp) -> Result<(), DbError> {
             /* amount */ &plan.price.amount_minor.get(),
             /* currency */ &plan.price.currency.code(),
             /* kind */ &kind,
-            /* subscription_type */ &plan.subscription_type,
+            /* subscription_type */ &plan.subscription_type(),
             /* duration_days */ &duration_days,
             /* period_type */ &schedule.map(|schedule| schedule.unit.label()),
             /* period_frequency */ &schedule.map(|schedule| i32::from(schedule.frequency)),
             /* period_times */ &schedule.map(|schedule| i32::from(schedule.times)),
             /* first_charge */ &schedule.map(|schedule| schedule.first_charge.label()),
+            /* tokens */ &plan.tokens().map(TokenAmount::get),
             /* now */ &Instant(now),
         ],
     )
@@ -110,28 +113,55 @@ pub(super) fn read(row: &Row) -> Result<Plan, DbError> {
             .map_err(|_| unreadable("plans.id"))?,
         name: row.try_get("plan_name")?,
         price: money(row, "plan_amount", "plan_currency")?,
-        subscription_type: row.try_get("plan_subscription_type")?,
         kind: kind(row)?,
     })
 }
 
 fn kind(row: &Row) -> Result<PlanKind, DbError> {
+    let subscription_type: Option<String> = row.try_get("plan_subscription_type")?;
     match row.try_get("plan_kind")? {
-        "one_time" => Ok(PlanKind::OneTime {
-            duration_days: small(row, "duration_days")?,
+        "one_time" => one_time(row, subscription_type),
+        "subscription" => Ok(PlanKind::Subscription {
+            subscription_type: subscription_type.ok_or_else(|| unreadable("plans.subscription_type"))?,
+            schedule: schedule(row)?,
         }),
-        "subscription" => Ok(PlanKind::Subscription(Schedule {
-            unit: unit(row)?,
-            frequency: small(row, "period_frequency")?.ok_or_else(|| unreadable("plans.period_frequency"))?,
-            times: small(row, "period_times")?.ok_or_else(|| unreadable("plans.period_times"))?,
-            first_charge: match row.try_get("first_charge")? {
-                "build" => FirstCharge::Build,
-                "date" => FirstCharge::Date,
-                _ => return Err(unreadable("plans.first_charge")),
-            },
-        })),
         _ => Err(unreadable("plans.kind")),
     }
+}
+
+fn one_time(row: &Row, subscription_type: Option<String>) -> Result<PlanKind, DbError> {
+    let duration_days = small(row, "duration_days")?;
+    match tokens(row)? {
+        None => Ok(PlanKind::OneTime {
+            subscription_type,
+            duration_days,
+        }),
+        Some(tokens) if subscription_type.is_none() && duration_days.is_none() => {
+            Ok(PlanKind::TokenPack(tokens))
+        }
+        Some(_) => Err(unreadable("plans.tokens")),
+    }
+}
+
+/// Reads the tokens that a plan sells, `plan_tokens`.
+pub(super) fn tokens(row: &Row) -> Result<Option<TokenAmount>, DbError> {
+    let tokens: Option<i64> = row.try_get("plan_tokens")?;
+    tokens
+        .map(|tokens| TokenAmount::new(tokens).map_err(|_| unreadable("plans.tokens")))
+        .transpose()
+}
+
+fn schedule(row: &Row) -> Result<Schedule, DbError> {
+    Ok(Schedule {
+        unit: unit(row)?,
+        frequency: small(row, "period_frequency")?.ok_or_else(|| unreadable("plans.period_frequency"))?,
+        times: small(row, "period_times")?.ok_or_else(|| unreadable("plans.period_times"))?,
+        first_charge: match row.try_get("first_charge")? {
+            "build" => FirstCharge::Build,
+            "date" => FirstCharge::Date,
+            _ => return Err(unreadable("plans.first_charge")),
+        },
+    })
 }
 
 fn unit(row: &Row) -> Result<PeriodUnit, DbError> {

@@ -65,7 +65,7 @@ fn user_charge(row: &Row) -> Result<UserCharge, DbError> {
         refunded: row.try_get::<_, &str>("status")? == "refunded",
         span: plan.span(),
         renews_itself: plan.renews_itself(),
-        subscription_type: plan.subscription_type,
+        subscription_type: plan.subscription_type().map(str::to_owned),
         provider: row.try_get("provider")?,
         reference: row.try_get("provider_payment_id")?,
     })

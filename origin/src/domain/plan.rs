@@ -2,13 +2,14 @@
 //!
 //! `tollgate plan put` writes plans; checkout and apply read them through `db::plans` into these types.
 //!
-//! Invariant: a `Plan` that exists is whole: a subscription has a schedule, a one-time plan has none, and every
-//! amount is positive. Not here: limits of a provider (`shared::provider::*::checkout` checks those at checkout).
+//! Invariant: a `Plan` that exists is whole: a subscription has a type and a schedule, a one-time plan has no schedule,
+//! a pack gives tokens and nothing else, and every amount is positive. Not here: limits of a provider (`shared::provider::*::checkout` checks those at checkout).
 
 use tollgate_shared::id::PlanId;
 use tollgate_shared::money::Money;
 
 use super::expiry::Span;
+use super::tokens::TokenAmount;
 
 /// Something that a user can pay for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,22 +20,29 @@ pub(crate) struct Plan {
     pub(crate) name: String,
     /// The price of one charge.
     pub(crate) price: Money,
-    /// What a charge gives: `users.subscription_type`. `None`: the plan opens no subscription.
-    pub(crate) subscription_type: Option<String>,
-    /// One charge, or many.
+    /// What a charge gives, and whether more charges follow: the plan's terms, which stay while payments refer to it.
     pub(crate) kind: PlanKind,
 }
 
-/// Whether a plan is charged once or periodically.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Whether a plan is charged once or periodically, and what a charge gives.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum PlanKind {
     /// One charge pays for a number of days, or for ever.
     OneTime {
+        /// `users.subscription_type`; `None`: the plan opens no subscription.
+        subscription_type: Option<String>,
         /// Calendar days in Asia/Taipei; `None`: for ever.
         duration_days: Option<u16>,
     },
+    /// One charge buys tokens for the user's company (TB-1). They never expire, and may be bought again at any time.
+    TokenPack(TokenAmount),
     /// The provider charges on a schedule (provider-run, DESIGN.md "Subscriptions").
-    Subscription(Schedule),
+    Subscription {
+        /// `users.subscription_type`.
+        subscription_type: String,
+        /// When.
+        schedule: Schedule,
+    },
 }
 
 /// The schedule of a provider-run subscription.
@@ -84,17 +92,39 @@ pub(crate) enum KindWanted {
 }
 
 impl Plan {
-    /// How long one charge lasts.
+    /// What a charge makes of `users.subscription_type`; `None`: the plan opens no subscription.
+    pub(crate) fn subscription_type(&self) -> Option<&str> {
+        match &self.kind {
+            PlanKind::OneTime {
+                subscription_type, ..
+            } => subscription_type.as_deref(),
+            PlanKind::TokenPack(_) => None,
+            PlanKind::Subscription {
+                subscription_type, ..
+            } => Some(subscription_type),
+        }
+    }
+
+    /// The tokens that a charge gives to the user's company.
+    pub(crate) fn tokens(&self) -> Option<TokenAmount> {
+        match self.kind {
+            PlanKind::TokenPack(tokens) => Some(tokens),
+            PlanKind::OneTime { .. } | PlanKind::Subscription { .. } => None,
+        }
+    }
+
+    /// How long what one charge gives lasts.
     pub(crate) fn span(&self) -> Span {
         match self.kind {
-            PlanKind::OneTime { duration_days } => duration_days.map_or(Span::Forever, Span::Days),
-            PlanKind::Subscription(schedule) => schedule.span(),
+            PlanKind::OneTime { duration_days, .. } => duration_days.map_or(Span::Forever, Span::Days),
+            PlanKind::TokenPack(_) => Span::Forever,
+            PlanKind::Subscription { schedule, .. } => schedule.span(),
         }
     }
 
     /// Whether charges after the first come without the user.
     pub(crate) fn renews_itself(&self) -> bool {
-        matches!(self.kind, PlanKind::Subscription(_))
+        matches!(self.kind, PlanKind::Subscription { .. })
     }
 
     /// Whether a route that sells `wanted` may sell this plan.

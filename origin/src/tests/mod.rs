@@ -12,6 +12,7 @@ mod hop;
 mod inbox;
 mod jobs;
 mod notices;
+mod packs;
 mod permutations;
 mod purchases;
 mod service;

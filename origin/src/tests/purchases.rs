@@ -682,6 +682,7 @@ async fn put_plan(
         name: "Pro, a month".into(),
         amount_minor,
         subscription_type: Some(subscription_type.into()),
+        tokens: None,
         kind,
     };
     commands::plan_put(&Secret::new(stage.database_url()), arguments).await

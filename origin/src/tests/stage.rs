@@ -22,6 +22,7 @@ use crate::config::Config;
 use crate::db::fault::Fault;
 use crate::db::{Database, Tx, look, plans};
 use crate::domain::plan::{FirstCharge, PeriodUnit, Plan, PlanKind, Schedule};
+use crate::domain::tokens::TokenAmount;
 use crate::gateway::user_core;
 use crate::testing::TestDatabase;
 use crate::work::{self, Round};
@@ -355,37 +356,32 @@ impl Stage {
     }
 }
 
-/// pro-month: NT$300 for 30 days; basic-month; pro-monthly: NT$300 every month, 12 times; forever.
-fn usual_plans() -> [Plan; 4] {
-    let plan = |id: &str, subscription_type: &str, kind| Plan {
+/// pro-month: NT$300 for 30 days; basic-month; pro-monthly: NT$300 every month, 12 times; forever; pack: 1,000 tokens.
+fn usual_plans() -> [Plan; 5] {
+    let plan = |id: &str, kind| Plan {
         id: id.parse().unwrap(),
         name: format!("Plan {id}"),
         price: Money::twd(300),
-        subscription_type: Some(subscription_type.to_owned()),
         kind,
     };
-    let monthly = Schedule {
-        unit: PeriodUnit::Month,
-        frequency: 1,
-        times: 12,
-        first_charge: FirstCharge::Build,
+    let one_time = |subscription_type: &str, duration_days| PlanKind::OneTime {
+        subscription_type: Some(subscription_type.to_owned()),
+        duration_days,
+    };
+    let monthly = PlanKind::Subscription {
+        subscription_type: "pro".to_owned(),
+        schedule: Schedule {
+            unit: PeriodUnit::Month,
+            frequency: 1,
+            times: 12,
+            first_charge: FirstCharge::Build,
+        },
     };
     [
-        plan(
-            "pro-month",
-            "pro",
-            PlanKind::OneTime {
-                duration_days: Some(30),
-            },
-        ),
-        plan(
-            "basic-month",
-            "basic",
-            PlanKind::OneTime {
-                duration_days: Some(30),
-            },
-        ),
-        plan("pro-monthly", "pro", PlanKind::Subscription(monthly)),
-        plan("forever", "patron", PlanKind::OneTime { duration_days: None }),
+        plan("pro-month", one_time("pro", Some(30))),
+        plan("basic-month", one_time("basic", Some(30))),
+        plan("pro-monthly", monthly),
+        plan("forever", one_time("patron", None)),
+        plan("pack", PlanKind::TokenPack(TokenAmount::new(1_000).unwrap())),
     ]
 }
