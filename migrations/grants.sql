@@ -28,14 +28,15 @@ grant insert, update on
     tollgate.disputes,
     tollgate.outbox,
     tollgate.company_members,
-    tollgate.article_jobs
+    tollgate.article_jobs,
+    tollgate.notice_preferences
 to tollgate_app;
 
 -- A key is written once; afterwards it can only be revoked.
 grant insert, update (revoked_at) on tollgate.service_keys to tollgate_app;
 
 -- Append-only: what happened, happened.
-grant insert on tollgate.event_log to tollgate_app;
+grant insert on tollgate.event_log, tollgate.notices to tollgate_app;
 
 -- The ledger's only doors.
 grant execute on function

@@ -7,6 +7,8 @@
 //! `shared::provider::Sources`, the same code and the same names as at the edge.
 //! Not here: reading `std::env` anywhere else (clippy forbids it).
 
+mod notices;
+
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -19,6 +21,7 @@ use tollgate_shared::id::SourceId;
 use tollgate_shared::provider::{SourceState, Sources};
 use tollgate_shared::secret::{Rotating, Secret};
 
+pub use self::notices::NoticesConfig;
 use crate::telemetry::{LogLevel, NotALevel};
 
 /// What `serve` and `work` need.
@@ -35,6 +38,8 @@ pub struct Config {
     pub checkout: CheckoutConfig,
     /// Where payment events are delivered, if anywhere (PM-6).
     pub user_core: Option<Receiver>,
+    /// What customers are told about their subscriptions (EC-8, PU-6).
+    pub notices: NoticesConfig,
     /// Metered jobs (TB-7, TB-8).
     pub jobs: JobsConfig,
     /// Deductions that may wait for a batch, in each queue; `None` where batching is off.
@@ -143,6 +148,7 @@ impl Config {
         let handoff = handoff_keys(&mut reader);
         let checkout = checkout(&mut reader, &sources);
         let user_core = receiver(&mut reader, "USER_CORE_WEBHOOK_URL", "USER_CORE_WEBHOOK_SECRET");
+        let notices = notices::notices(&mut reader);
         let jobs = jobs(&mut reader);
         let token_queue_max = token_queue(&mut reader);
         let test_clock = switch(&mut reader, "TEST_CLOCK", false);
@@ -159,6 +165,7 @@ impl Config {
             sources,
             checkout,
             user_core,
+            notices,
             jobs,
             token_queue_max,
             test_clock,

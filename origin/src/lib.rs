@@ -15,6 +15,14 @@ mod gateway;
 mod inbox;
 mod jobs;
 mod metrics;
+#[cfg_attr(
+    not(test),
+    expect(
+        dead_code,
+        reason = "the subscription code, which decides the steps, is about to call it"
+    )
+)]
+mod notices;
 
 pub mod client;
 pub mod clock;

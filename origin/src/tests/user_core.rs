@@ -22,17 +22,17 @@ use super::stage::{Stage, settings};
 use crate::clock::Clock as _;
 use crate::db::look;
 
-const SECRET: &str = "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+pub(super) const SECRET: &str = "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 
 /// A receiver that answers from a list (200 when it is empty) and keeps what it got.
 #[derive(Clone, Default)]
-struct Receiver {
+pub(super) struct Receiver {
     answers: Arc<Mutex<VecDeque<u16>>>,
     got: Arc<Mutex<Vec<(HeaderMap, Bytes)>>>,
 }
 
 impl Receiver {
-    async fn start() -> (Self, String) {
+    pub(super) async fn start() -> (Self, String) {
         let receiver = Self::default();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/hook", listener.local_addr().unwrap());
@@ -41,12 +41,12 @@ impl Receiver {
         (receiver, url)
     }
 
-    fn will_answer(&self, statuses: &[u16]) {
+    pub(super) fn will_answer(&self, statuses: &[u16]) {
         self.answers.lock().unwrap().extend(statuses);
     }
 
     /// Every message whose signature is right: (id, body). A wrong signature fails the test.
-    fn checked(&self) -> Vec<(String, Value)> {
+    pub(super) fn checked(&self) -> Vec<(String, Value)> {
         let got = self.got.lock().unwrap();
         let check = |(headers, body): &(HeaderMap, Bytes)| {
             let header = |name: &str| headers[name].to_str().unwrap().to_owned();

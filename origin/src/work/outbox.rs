@@ -17,6 +17,7 @@ use crate::domain::backoff::{self, Next};
 use crate::entropy;
 use crate::gateway::user_core::{Client, SendError};
 use crate::jobs::generate::GENERATOR;
+use crate::notices::event::SUBSCRIPTION_EVENT;
 use crate::telemetry::Chain;
 
 /// Sends one effect that is due.
@@ -40,6 +41,7 @@ async fn send(origin: &Origin, client: &Client, claimed: &Claimed) -> Result<(),
     let receiver = match claimed.kind.as_str() {
         USER_CORE => origin.config.user_core.as_ref(),
         GENERATOR => origin.config.jobs.generator.as_ref(),
+        SUBSCRIPTION_EVENT => origin.config.notices.subscription_events.as_ref(),
         _ => None,
     };
     let receiver = receiver.ok_or(SendError::NotConfigured)?;

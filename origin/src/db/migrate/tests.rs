@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use sha2::{Digest, Sha256};
 use tokio_postgres::Client;
 
-use super::{FUNCTIONS, MigrateError, Migrated, SchemaState, VERSIONED, latest, migrate, state};
+use super::{FUNCTIONS, MigrateError, Migrated, SchemaState, VERSIONED, latest, migrate, state, version_of};
 use crate::testing::TestDatabase;
 
 /// The catalogue as text, in an order that does not depend on the server.
@@ -61,7 +61,10 @@ async fn of_four_migrators_at_once_one_migrates_and_all_succeed() {
     let mut applied: Vec<usize> = [a, b, c, d].map(|result| result.unwrap().applied.len()).to_vec();
     applied.sort_unstable();
     assert_eq!(applied, [0, 0, 0, VERSIONED.len()]);
-    assert_eq!(history(&test.admin().await).await, i64::from(latest()));
+    assert_eq!(
+        history(&test.admin().await).await,
+        i64::try_from(VERSIONED.len()).unwrap()
+    );
 }
 
 /// Roles belong to the cluster: the advisory locks of two databases do not keep their migrators apart.
@@ -132,7 +135,7 @@ async fn an_old_schema_says_how_far_it_is() {
     assert_eq!(
         state(&test.database()).await.unwrap(),
         SchemaState::Behind {
-            version: latest() - 1
+            version: version_of(VERSIONED[VERSIONED.len() - 2].0).unwrap()
         }
     );
 }
@@ -159,8 +162,8 @@ async fn what_is_not_in_the_grants_file_is_taken_back() {
 }
 
 #[test]
-fn the_lists_are_the_folders_and_versions_have_no_gap() {
-    for (folder, listed) in [("versioned", &VERSIONED[..]), ("functions", &FUNCTIONS[..])] {
+fn the_lists_are_the_folders_and_versions_ascend() {
+    for (folder, listed) in [("versioned", VERSIONED), ("functions", &FUNCTIONS[..])] {
         let files = std::fs::read_dir(migrations().join(folder)).unwrap();
         let files: BTreeSet<String> = files
             .map(|file| file.unwrap().file_name().into_string().unwrap())
@@ -168,9 +171,11 @@ fn the_lists_are_the_folders_and_versions_have_no_gap() {
         let listed: BTreeSet<String> = listed.iter().map(|(name, _)| (*name).to_owned()).collect();
         assert_eq!(files, listed, "{folder}");
     }
-    for (index, (name, _)) in VERSIONED.iter().enumerate() {
-        assert!(name.starts_with(&format!("V{}__", index + 1)), "{name}");
-    }
+    let versions: Vec<_> = VERSIONED
+        .iter()
+        .map(|(name, _)| version_of(name).unwrap())
+        .collect();
+    assert!(versions.is_sorted_by(|a, b| a < b), "{versions:?}");
     for (name, sql) in FUNCTIONS {
         let function = name.trim_end_matches(".sql");
         assert!(
