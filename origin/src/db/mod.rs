@@ -21,13 +21,6 @@ pub(crate) mod listen;
 #[cfg(test)]
 pub(crate) mod look;
 pub mod migrate;
-#[cfg_attr(
-    not(test),
-    expect(
-        dead_code,
-        reason = "the subscription code, which decides the steps, is about to call it"
-    )
-)]
 pub(crate) mod notices;
 pub(crate) mod outbox;
 pub(crate) mod payments;
