@@ -92,6 +92,7 @@ pub(crate) async fn ask_caller(call: &Call<'_>, user: &UserId, asked: &Asked) ->
 /// The caller object's answer; its headers come as `idempotency-replayed|retry-after`.
 fn shown(reply: Reply) -> Answer {
     let (replayed, retry_after) = reply.header.split_once('|').unwrap_or_default();
+    let refusal = reply.problem_slug();
     let mut answer = Answer::json(
         reply.status,
         reply.body,
@@ -101,6 +102,10 @@ fn shown(reply: Reply) -> Answer {
             "replayed"
         },
     );
+    if answer.status >= 500 && !refusal.is_empty() {
+        // Ours to mend, so the log says what.
+        answer.outcome = refusal.into();
+    }
     answer.lines = format!(
         "content-type: {}\ncache-control: no-store",
         media_type(&reply.content_type)

@@ -17,6 +17,9 @@ use crate::origin::Reply;
 /// How long a key is kept.
 pub(crate) const KEPT: Duration = Duration::from_hours(24);
 
+/// The origin knows of no generator: nothing was recorded, and coming again soon does not help.
+const NOT_CONFIGURED: &str = "generator-not-configured";
+
 /// The fields that a key stands for, by name.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -78,19 +81,24 @@ pub(crate) fn decide(known: Option<&Known>, asked: &Fingerprint, running: bool, 
 }
 
 /// Whether an answer of the origin is the client's to see. Anything else is a fault of ours between the two.
-pub(crate) const fn passes(status: u16) -> bool {
-    matches!(status, 200..=299 | 400 | 402 | 404 | 409 | 415 | 422)
+/// A 5xx is believed only where the origin names, in its own words, what does not go away by waiting.
+pub(crate) fn passes(reply: &Reply) -> bool {
+    match reply.status {
+        200..=299 | 400 | 402 | 404 | 409 | 415 | 422 => true,
+        501 => reply.problem_slug() == NOT_CONFIGURED,
+        _ => false,
+    }
 }
 
 /// Whether an answer belongs to the key for good. One that says when to come again does not, nor does a balance that is
-/// short: the page buys tokens and sends the same call again.
+/// short (the page buys tokens and sends the same call again), nor what a setting of ours will change.
 pub(crate) fn pins(reply: &Reply) -> bool {
-    passes(reply.status) && reply.status != 402 && reply.header.is_empty()
+    passes(reply) && !matches!(reply.status, 402 | 501) && reply.header.is_empty()
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Decision, Fingerprint, Known, decide, pins};
+    use super::{Decision, Fingerprint, Known, decide, passes, pins};
     use crate::origin::Reply;
     use tollgate_shared::time::Timestamp;
 
@@ -182,8 +190,33 @@ mod tests {
             assert!(pins(&reply(status, "")), "{status}");
             assert!(!pins(&reply(status, "5")), "{status} with Retry-After");
         }
-        for status in [301, 401, 402, 403, 408, 429, 500, 502, 503, 504] {
+        for status in [301, 401, 402, 403, 408, 429, 500, 501, 502, 503, 504] {
             assert!(!pins(&reply(status, "")), "{status}");
+        }
+    }
+
+    #[test]
+    fn tb_7_a_missing_generator_is_told_and_not_pinned() {
+        let of = |status: u16, body: &str| Reply {
+            body: body.to_owned(),
+            ..reply(status, "")
+        };
+        let missing = r#"{"type":"urn:tollgate:problem:generator-not-configured","status":501}"#;
+        for (status, body, shown) in [
+            (501, missing, true),
+            (
+                501,
+                r#"{"type":"urn:tollgate:problem:unavailable","status":501}"#,
+                false,
+            ),
+            (501, "<h1>Unsupported method</h1>", false),
+            (501, "{}", false),
+            (500, missing, false),
+            (502, missing, false),
+            (503, missing, false),
+        ] {
+            assert_eq!(passes(&of(status, body)), shown, "{status} {body}");
+            assert!(!pins(&of(status, body)), "{status} {body}");
         }
     }
 }

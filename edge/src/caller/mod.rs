@@ -154,7 +154,7 @@ async fn answer_to(user: &User, store: &Store, asked: &Asked) -> Answer {
     let reply = origin::ask(&user.env, &settings, &question, clock::now())
         .await
         .ok();
-    let reply = reply.filter(|reply| passes(reply.status));
+    let reply = reply.filter(passes);
     let ended = match reply.as_ref().filter(|reply| pins(reply)) {
         Some(reply) => store.finish(&asked.key, reply),
         None => store.forget(&asked.key),

@@ -80,8 +80,13 @@ impl ArticleError {
 fn refused(error: &GenerateError, upgrade_url: &str) -> Problem {
     match error {
         GenerateError::NotConfigured => {
-            Problem::new(503, "generator-not-configured", "No generator is configured")
-                .detail("Set GENERATOR_WEBHOOK_URL and GENERATOR_WEBHOOK_SECRET.")
+            // Not 503: nobody should come again for what only a setting changes.
+            Problem::new(
+                501,
+                "generator-not-configured",
+                "Article generation is not configured",
+            )
+            .detail("Nothing was reserved. The same call works once the service has a generator.")
         }
         GenerateError::NoCompany => Problem::new(409, "no-company", "The user is in no company")
             .detail("Put the user into one with `tollgate company put`."),

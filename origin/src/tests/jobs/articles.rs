@@ -374,7 +374,11 @@ async fn tb_7_without_a_generator_nothing_is_held() {
     let answer = shop.generate("user-1", "k", json!({})).await;
     assert_eq!(
         (answer.status, answer.problem()),
-        (503, "generator-not-configured")
+        (501, "generator-not-configured")
+    );
+    assert!(
+        !answer.headers.contains_key("retry-after"),
+        "waiting does not help"
     );
     assert_eq!(shop.jobs().await, 0);
 }
