@@ -74,16 +74,17 @@ pub(crate) struct Claimed {
     pub(crate) attempts: i32,
 }
 
-/// Leases one effect that is due and has no pending one of its ordering key before it.
+/// Leases one effect of these kinds that is due and has no pending one of its ordering key before it.
 pub(crate) async fn claim(
     tx: &Tx,
+    kinds: &[&str],
     token: Uuid,
     lease_expires_at: Timestamp,
     now: Timestamp,
 ) -> Result<Option<Claimed>, DbError> {
     let sql = "update tollgate.outbox set lease_token = $1, lease_expires_at = $2, attempts = attempts + 1 \
                where id = (select due.id from tollgate.outbox due \
-                           where due.status = 'pending' and due.next_attempt_at <= $3 \
+                           where due.status = 'pending' and due.next_attempt_at <= $3 and due.kind = any($4) \
                            and due.attempts < due.attempts_max \
                            and (due.lease_expires_at is null or due.lease_expires_at <= $3) \
                            and not exists (select from tollgate.outbox earlier \
@@ -92,7 +93,7 @@ pub(crate) async fn claim(
                            order by due.next_attempt_at, due.created_at for update skip locked limit 1) \
                returning id, kind, payload, delivery_id, attempts";
     let row = tx
-        .query_opt(sql, &[&token, &Instant(lease_expires_at), &Instant(now)])
+        .query_opt(sql, &[&token, &Instant(lease_expires_at), &Instant(now), &kinds])
         .await?;
     row.as_ref().map(read_claimed).transpose()
 }

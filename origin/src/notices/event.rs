@@ -25,7 +25,7 @@ pub(super) fn effect(notice: &Notice, id: Uuid, payload: Value) -> NewEffect {
         ordering_key: None,
         payload,
         delivery: notice.delivery,
-        attempts_max: backoff::OUTBOX.attempts_max,
+        attempts_max: backoff::SUBSCRIPTION_EVENT.attempts_max,
     }
 }
 

@@ -107,3 +107,47 @@ async fn ec_8_without_a_receiver_the_notice_is_still_on_record() {
     );
     assert_eq!(stage.count("outbox pending").await, 0);
 }
+
+#[tokio::test]
+async fn ec_8_an_event_is_tried_again_as_promised_under_the_same_id_and_ends_dead() {
+    let (stage, receiver) = stage_with_receiver().await;
+    receiver.will_answer(&[500; 8]);
+    tell(&stage, &first_failure(&stage)).await;
+    stage.drain().await;
+    let minute = Duration::from_mins(1);
+    for (attempts, wait) in (1_usize..).zip([
+        Duration::from_secs(5),
+        5 * minute,
+        30 * minute,
+        120 * minute,
+        300 * minute,
+        600 * minute,
+        600 * minute,
+    ]) {
+        let just_before = wait - Duration::from_millis(1);
+        stage.after(just_before).await;
+        assert_eq!(receiver.checked().len(), attempts, "not before {wait:?}");
+        stage.after(Duration::from_millis(1) + wait / 64).await;
+        assert_eq!(receiver.checked().len(), attempts + 1, "after {wait:?}");
+    }
+    let got = receiver.checked();
+    assert!(got.iter().all(|(id, _)| *id == got[0].0));
+    let seen = &look::rows(&stage.admin, "notice_outcomes").await[0];
+    assert_eq!(
+        (&seen["event"], &seen["event_attempts"], &seen["event_error"]),
+        (&json!("dead"), &json!(8), &json!("the receiver answered 500"))
+    );
+}
+
+#[tokio::test]
+async fn ec_8_a_receiver_of_events_that_is_gone_is_not_asked_again() {
+    let (stage, receiver) = stage_with_receiver().await;
+    receiver.will_answer(&[410]);
+    tell(&stage, &first_failure(&stage)).await;
+    stage.drain().await;
+    let seen = &look::rows(&stage.admin, "notice_outcomes").await[0];
+    assert_eq!(
+        (&seen["event"], &seen["event_error"]),
+        (&json!("dead"), &json!("the receiver answered 410 Gone"))
+    );
+}

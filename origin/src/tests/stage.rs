@@ -25,6 +25,7 @@ use crate::domain::plan::{FirstCharge, PeriodUnit, Plan, PlanKind, Schedule};
 use crate::domain::tokens::TokenAmount;
 use crate::gateway::user_core;
 use crate::testing::TestDatabase;
+use crate::work::outbox::Lane;
 use crate::work::{self, Round};
 use crate::{entropy, http};
 
@@ -339,10 +340,15 @@ impl Stage {
         for _ in 0..10_000 {
             let rounds = [
                 work::inbox::round(&self.origin).await.unwrap(),
-                work::outbox::round(&self.origin, &client).await.unwrap(),
+                work::outbox::round(&self.origin, &client, Lane::Calls)
+                    .await
+                    .unwrap(),
+                work::outbox::round(&self.origin, &client, Lane::Events)
+                    .await
+                    .unwrap(),
                 work::timeouts::round(&self.origin).await.unwrap(),
             ];
-            if rounds == [Round::Idle; 3] {
+            if rounds == [Round::Idle; 4] {
                 return;
             }
         }

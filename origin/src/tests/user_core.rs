@@ -280,7 +280,7 @@ async fn invariant_6_no_transaction_is_open_while_a_receiver_hangs() {
     let origin = Arc::clone(&stage.origin);
     let sending = tokio::spawn(async move {
         let client = crate::gateway::user_core::Client::new().unwrap();
-        crate::work::outbox::round(&origin, &client).await
+        crate::work::outbox::round(&origin, &client, crate::work::outbox::Lane::Calls).await
     });
     let (hanging, _) = listener.accept().await.unwrap();
     assert_eq!(look::open_transactions(&stage.admin).await, 0);

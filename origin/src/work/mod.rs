@@ -3,7 +3,7 @@
 //! Postgres (rows that are due) → **work** → `inbox::retry`, `gateway`, `domain::standing`, `jobs::reconcile`.
 //!
 //! Invariants (DESIGN.md, 6 and 7): rows are leased, and nothing that calls the network holds a transaction; every
-//! row ends as done or dead; several processes may work side by side. A NOTIFY wakes the outbox loop at once,
+//! row ends as done or dead; several processes may work side by side. A NOTIFY wakes the outbox loops at once,
 //! polling stands behind it. An error of the database ends a round, never a loop.
 //! Not here: what the delays are (`domain::backoff`).
 
@@ -22,6 +22,7 @@ use crate::Origin;
 use crate::db::{DbError, listen};
 use crate::gateway::user_core::Client;
 use crate::telemetry::Chain;
+use crate::work::outbox::Lane;
 
 /// How often the queues are looked at when nothing wakes us.
 const POLL: Duration = Duration::from_secs(1);
@@ -48,13 +49,16 @@ pub(crate) enum Round {
 /// Runs all loops until `stop` turns true; rounds that are under way are finished.
 pub async fn run(origin: Arc<Origin>, stop: watch::Receiver<bool>) -> Result<(), reqwest::Error> {
     let client = Client::new()?;
-    let outbox_wake = Arc::new(Notify::new());
+    let wakes = Lane::ALL.map(|lane| (lane, Notify::new()));
+    let [calls, events] = wakes.each_ref().map(|(lane, wake)| {
+        let round = || outbox::round(&origin, &client, *lane);
+        keep(lane.name(), POLL, wake, stop.clone(), round)
+    });
     let never = Notify::new();
     tokio::join!(
         keep("inbox", POLL, &never, stop.clone(), || inbox::round(&origin)),
-        keep("outbox", POLL, &outbox_wake, stop.clone(), || outbox::round(
-            &origin, &client
-        )),
+        calls,
+        events,
         keep("timeouts", POLL_TIMEOUTS, &never, stop.clone(), || {
             timeouts::round(&origin)
         }),
@@ -64,7 +68,7 @@ pub async fn run(origin: Arc<Origin>, stop: watch::Receiver<bool>) -> Result<(),
         keep("token_sweep", POLL_SWEEP, &never, stop.clone(), || {
             reconcile::sweep(&origin)
         }),
-        keep_listening(&origin, &outbox_wake, stop.clone()),
+        keep_listening(&origin, &wakes, stop.clone()),
     );
     Ok(())
 }
@@ -99,10 +103,11 @@ async fn keep<F>(
     }
 }
 
-async fn keep_listening(origin: &Origin, wake: &Notify, mut stop: watch::Receiver<bool>) {
+async fn keep_listening(origin: &Origin, wakes: &[(Lane, Notify)], mut stop: watch::Receiver<bool>) {
+    let wake_all = || wakes.iter().for_each(|(_, wake)| wake.notify_one());
     while !*stop.borrow_and_update() {
         let listening = async {
-            if let Err(error) = listen::listen(&origin.config.database_url, || wake.notify_one()).await {
+            if let Err(error) = listen::listen(&origin.config.database_url, wake_all).await {
                 tracing::warn!(
                     error = %Chain(&error),
                     "listening broke; polling goes on"
