@@ -29,14 +29,28 @@ grant insert, update on
     tollgate.outbox,
     tollgate.company_members,
     tollgate.article_jobs,
-    tollgate.notice_preferences
+    tollgate.notice_preferences,
+    tollgate.saas_subscriptions,
+    tollgate.subscription_payments,
+    tollgate.period_transactions,
+    tollgate.payment_credentials,
+    tollgate.subscription_charges,
+    tollgate.refunds,
+    tollgate.provider_limits,
+    tollgate.scheduled_jobs
 to tollgate_app;
 
 -- A key is written once; afterwards it can only be revoked.
 grant insert, update (revoked_at) on tollgate.service_keys to tollgate_app;
 
 -- Append-only: what happened, happened.
-grant insert on tollgate.event_log, tollgate.notices to tollgate_app;
+grant insert on
+    tollgate.event_log,
+    tollgate.notices,
+    tollgate.subscription_facts,
+    tollgate.subscription_history,
+    tollgate.admin_actions
+to tollgate_app;
 
 -- The ledger's only doors.
 grant execute on function

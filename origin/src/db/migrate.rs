@@ -74,6 +74,10 @@ const VERSIONED: &[(&str, &str)] = &[
         "V12__token_packs.sql",
         sql_file!("versioned/V12__token_packs.sql"),
     ),
+    (
+        "V14__subscriptions.sql",
+        sql_file!("versioned/V14__subscriptions.sql"),
+    ),
     ("V15__notices.sql", sql_file!("versioned/V15__notices.sql")),
 ];
 

@@ -1,0 +1,301 @@
+//! Dunning (EC-1 to EC-3): what a refusal, a success, a new card or the passing of time makes of a subscription's phase.
+//!
+//! `standing` feeds facts in order → **`decide`** → phase and steps.
+//!
+//! Invariants: pure and total: every phase meets every input. A paid customer is never dunned, grace is only ever
+//! extended within an episode, and an episode ends by a charge, by downgrade or by the end of the subscription.
+//! Not here: the calendar (`schedule`), who is told what (`notices`).
+
+use std::time::Duration;
+
+use tollgate_shared::time::Timestamp;
+
+use super::{EndReason, Policy, RetrySlot};
+
+/// Where a subscription stands between two facts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// No charge has come yet.
+    Pending,
+    /// Paid for.
+    Active,
+    /// A charge was refused; access goes on while grace lasts.
+    PastDue(Episode),
+    /// Grace has passed: FREE limits, status ACTIVE (EC-3). The episode goes on, so that a late success restores.
+    Downgraded(Episode, Timestamp),
+    /// No charges until it is resumed.
+    Paused,
+    /// Over.
+    Over(EndReason, Timestamp),
+}
+
+/// The refusals since the last success.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Episode {
+    /// The period that is not paid.
+    pub(crate) period: u32,
+    /// Refusals so far.
+    pub(crate) failures: u32,
+    /// When we first knew: retries count from here.
+    pub(crate) since: Timestamp,
+    /// When grace ends.
+    pub(crate) grace_ends_at: Timestamp,
+    /// Scheduled retries that were asked for.
+    pub(crate) retries_asked: u8,
+    /// Whether trying the same card again is pointless.
+    pub(crate) hard: bool,
+    /// Since when a new card waits to be tried.
+    pub(crate) retry_now: Option<Timestamp>,
+}
+
+/// What reaches the phase.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Input {
+    /// A charge of a period succeeded.
+    Charged {
+        /// Of which period.
+        period: u32,
+    },
+    /// A charge of a period was refused.
+    Declined {
+        /// Of which period.
+        period: u32,
+        /// Whether trying the same card again is pointless.
+        hard: bool,
+    },
+    /// Another attempt was asked for.
+    RetryAsked(RetrySlot),
+    /// The customer has another card.
+    CardChanged,
+    /// Grace ended by the clock.
+    GraceEnded,
+    /// The contract rests.
+    Paused,
+    /// It goes on.
+    Resumed,
+    /// It is over.
+    Over(EndReason),
+}
+
+/// A step of the visible history (EC-8: each is an event and a notice).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// The first charge came.
+    Activated,
+    /// A later charge came while nothing was owed.
+    Renewed,
+    /// A refusal, the number of which is told: 1 medium, 2 high, 3 and more urgent.
+    Failed(u32),
+    /// Another attempt was asked for.
+    RetryAsked(RetrySlot),
+    /// A success after refusals.
+    Recovered,
+    /// Grace has passed.
+    Downgraded,
+    /// Another card.
+    CardChanged,
+    /// Rests.
+    Paused,
+    /// Goes on.
+    Resumed,
+    /// Over.
+    Over(EndReason),
+    /// Money came after the end: for a person.
+    ChargedAfterEnd,
+}
+
+/// What an input makes of a phase, and the step that is worth telling. `told_at`: when the input became known.
+pub(crate) fn decide(
+    phase: Phase,
+    input: Input,
+    told_at: Timestamp,
+    policy: &Policy,
+) -> (Phase, Option<Step>) {
+    if let Input::Over(reason) = input {
+        return end(phase, reason, told_at);
+    }
+    match phase {
+        Phase::Pending => pending(input),
+        Phase::Active => active(input, told_at, policy),
+        Phase::PastDue(episode) => past_due(episode, input, told_at, policy),
+        Phase::Downgraded(episode, at) => downgraded(episode, at, input, told_at),
+        Phase::Paused => paused(input, told_at, policy),
+        Phase::Over(reason, at) => (Phase::Over(reason, at), after_end(input)),
+    }
+}
+
+fn end(phase: Phase, reason: EndReason, at: Timestamp) -> (Phase, Option<Step>) {
+    match phase {
+        Phase::Over(..) => (phase, None),
+        Phase::Pending | Phase::Active | Phase::PastDue(_) | Phase::Downgraded(..) | Phase::Paused => {
+            (Phase::Over(reason, at), Some(Step::Over(reason)))
+        }
+    }
+}
+
+/// A first authorisation that was refused is a failed payment, not a subscription in trouble.
+const fn pending(input: Input) -> (Phase, Option<Step>) {
+    match input {
+        Input::Charged { .. } => (Phase::Active, Some(Step::Activated)),
+        Input::Declined { .. }
+        | Input::RetryAsked(_)
+        | Input::CardChanged
+        | Input::GraceEnded
+        | Input::Paused
+        | Input::Resumed
+        | Input::Over(_) => (Phase::Pending, None),
+    }
+}
+
+fn active(input: Input, told_at: Timestamp, policy: &Policy) -> (Phase, Option<Step>) {
+    match input {
+        Input::Charged { .. } => (Phase::Active, Some(Step::Renewed)),
+        Input::Declined { period, hard } => first_failure(period, hard, told_at, policy),
+        Input::CardChanged => (Phase::Active, Some(Step::CardChanged)),
+        Input::Paused => (Phase::Paused, Some(Step::Paused)),
+        Input::RetryAsked(_) | Input::GraceEnded | Input::Resumed | Input::Over(_) => (Phase::Active, None),
+    }
+}
+
+fn first_failure(period: u32, hard: bool, told_at: Timestamp, policy: &Policy) -> (Phase, Option<Step>) {
+    let episode = Episode {
+        period,
+        failures: 1,
+        since: told_at,
+        grace_ends_at: told_at.plus(days(policy.grace_first_days)),
+        retries_asked: 0,
+        hard,
+        retry_now: None,
+    };
+    (Phase::PastDue(episode), Some(Step::Failed(1)))
+}
+
+fn past_due(episode: Episode, input: Input, told_at: Timestamp, policy: &Policy) -> (Phase, Option<Step>) {
+    match input {
+        Input::Charged { .. } => (Phase::Active, Some(Step::Recovered)),
+        Input::Declined { hard, .. } => {
+            let episode = again(episode, hard, policy);
+            let step = Step::Failed(episode.failures);
+            (Phase::PastDue(episode), Some(step))
+        }
+        Input::GraceEnded => (Phase::Downgraded(episode, told_at), Some(Step::Downgraded)),
+        Input::Paused => (Phase::Paused, Some(Step::Paused)),
+        Input::RetryAsked(slot) => (Phase::PastDue(asked(episode, slot)), Some(Step::RetryAsked(slot))),
+        Input::CardChanged => (
+            Phase::PastDue(new_card(episode, told_at)),
+            Some(Step::CardChanged),
+        ),
+        Input::Resumed | Input::Over(_) => (Phase::PastDue(episode), None),
+    }
+}
+
+fn downgraded(episode: Episode, at: Timestamp, input: Input, told_at: Timestamp) -> (Phase, Option<Step>) {
+    match input {
+        Input::Charged { .. } => (Phase::Active, Some(Step::Recovered)),
+        Input::Declined { hard, .. } => {
+            let failures = episode.failures.saturating_add(1);
+            let episode = Episode {
+                failures,
+                hard: episode.hard || hard,
+                ..episode
+            };
+            (Phase::Downgraded(episode, at), Some(Step::Failed(failures)))
+        }
+        Input::RetryAsked(slot) => (
+            Phase::Downgraded(asked(episode, slot), at),
+            Some(Step::RetryAsked(slot)),
+        ),
+        Input::CardChanged => (
+            Phase::Downgraded(new_card(episode, told_at), at),
+            Some(Step::CardChanged),
+        ),
+        Input::Paused => (Phase::Paused, Some(Step::Paused)),
+        Input::GraceEnded | Input::Resumed | Input::Over(_) => (Phase::Downgraded(episode, at), None),
+    }
+}
+
+fn paused(input: Input, told_at: Timestamp, policy: &Policy) -> (Phase, Option<Step>) {
+    match input {
+        Input::Charged { .. } => (Phase::Paused, Some(Step::Renewed)),
+        Input::Declined { period, hard } => first_failure(period, hard, told_at, policy),
+        Input::Resumed => (Phase::Active, Some(Step::Resumed)),
+        Input::CardChanged => (Phase::Paused, Some(Step::CardChanged)),
+        Input::RetryAsked(_) | Input::GraceEnded | Input::Paused | Input::Over(_) => (Phase::Paused, None),
+    }
+}
+
+const fn after_end(input: Input) -> Option<Step> {
+    match input {
+        Input::Charged { .. } => Some(Step::ChargedAfterEnd),
+        Input::Declined { .. }
+        | Input::RetryAsked(_)
+        | Input::CardChanged
+        | Input::GraceEnded
+        | Input::Paused
+        | Input::Resumed
+        | Input::Over(_) => None,
+    }
+}
+
+/// EC-1: the second refusal gives more grace, later ones none.
+fn again(episode: Episode, hard: bool, policy: &Policy) -> Episode {
+    let more = if episode.failures == 1 {
+        policy.grace_second_days
+    } else {
+        0
+    };
+    Episode {
+        failures: episode.failures.saturating_add(1),
+        grace_ends_at: episode.grace_ends_at.plus(days(more)),
+        hard: episode.hard || hard,
+        ..episode
+    }
+}
+
+/// A manual retry and one after a change of card are beside the schedule (EC-2: at most three on it).
+fn asked(episode: Episode, slot: RetrySlot) -> Episode {
+    let retries_asked = match slot {
+        RetrySlot::Scheduled(number) => episode.retries_asked.max(number),
+        RetrySlot::CardChanged | RetrySlot::Manual => episode.retries_asked,
+    };
+    Episode {
+        retries_asked,
+        retry_now: None,
+        ..episode
+    }
+}
+
+fn new_card(episode: Episode, told_at: Timestamp) -> Episode {
+    Episode {
+        hard: false,
+        retry_now: Some(told_at),
+        ..episode
+    }
+}
+
+/// The next attempt of an episode. Slots that passed while nobody could act are taken as one, the latest.
+pub(crate) fn next_retry(
+    episode: &Episode,
+    policy: &Policy,
+    now: Timestamp,
+) -> Option<(RetrySlot, Timestamp)> {
+    if let Some(at) = episode.retry_now {
+        return Some((RetrySlot::CardChanged, at));
+    }
+    if episode.hard {
+        return None;
+    }
+    let slots = (1_u8..).zip(&policy.retry_days);
+    let open: Vec<(u8, Timestamp)> = slots
+        .filter(|(number, _)| *number > episode.retries_asked)
+        .map(|(number, after_days)| (number, episode.since.plus(days(*after_days))))
+        .collect();
+    let latest_passed = open.iter().rfind(|(_, at)| *at <= now);
+    latest_passed
+        .or(open.first())
+        .map(|(number, at)| (RetrySlot::Scheduled(*number), *at))
+}
+
+pub(super) fn days(count: u16) -> Duration {
+    Duration::from_hours(u64::from(count).saturating_mul(24))
+}

@@ -1,0 +1,446 @@
+//! What the facts of a subscription amount to at an instant: its status, its dates, its steps.
+//!
+//! `subscriptions` loads facts → **`standing`** (canonical facts, in order, through `dunning::decide`) → row, history.
+//!
+//! Invariants: the result depends on the set of facts, never on their order or number: they are sorted by when they
+//! happened and told twice is told once. A refusal of a period that is paid counts for nothing. Time transitions
+//! happen at their own instants between the facts, so a sweep that comes late decides as one in time.
+//! Not here: sending anything; the caller turns what is due into effects, each under a key of its own.
+
+use std::collections::BTreeMap;
+
+use jiff::civil::Date;
+use tollgate_shared::time::Timestamp;
+
+use super::dunning::{self, Episode, Input, Phase, Step, days};
+use super::schedule::{due_at, due_on, midnight, period_of, taipei_date};
+use super::{EndReason, Fact, Mode, Policy, RetrySlot, Terms, What};
+
+/// At which hour of a due day we charge (merchant-run); at night nobody could mend a card.
+const CHARGE_HOUR: u16 = 9;
+/// How long after the beginning of a due day the provider is asked, if it did not tell (provider-run).
+const POLL_HOURS_AFTER_DUE: u16 = 12;
+/// How long after a retry was asked for its result is asked for.
+const POLL_HOURS_AFTER_RETRY: u16 = 6;
+
+/// A subscription at an instant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Standing {
+    /// Where it stands.
+    pub(crate) phase: Phase,
+    /// The day of the first charge.
+    pub(crate) anchor: Option<Date>,
+    /// Charges that were not paid back.
+    pub(crate) periods_paid: u32,
+    /// The first instant that no charge pays for.
+    pub(crate) paid_until: Option<Timestamp>,
+    /// The first instant without access, news awaited and grace included.
+    pub(crate) access_until: Option<Timestamp>,
+    /// When the next charge is due, whoever makes it.
+    pub(crate) next_charge: Option<Due>,
+    /// The next attempt at a refused charge.
+    pub(crate) next_retry: Option<Retry>,
+    /// From when the provider is to be asked for news that did not come (provider-run).
+    pub(crate) poll_from: Option<Timestamp>,
+    /// When it ends by a wish that was told, or because every period was charged.
+    pub(crate) ends_at: Option<Timestamp>,
+    /// Every step so far, in order; each under a key that stays the same however the facts arrive.
+    pub(crate) steps: Vec<Taken>,
+}
+
+/// A charge that falls due.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Due {
+    /// Which period.
+    pub(crate) period: u32,
+    /// When.
+    pub(crate) at: Timestamp,
+}
+
+/// An attempt that falls due.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Retry {
+    /// Which.
+    pub(crate) slot: RetrySlot,
+    /// The period it is to pay for.
+    pub(crate) period: u32,
+    /// When.
+    pub(crate) at: Timestamp,
+}
+
+/// A step that was taken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Taken {
+    /// Names it within the subscription.
+    pub(crate) key: String,
+    /// Which.
+    pub(crate) step: Step,
+    /// Of which period.
+    pub(crate) period: Option<u32>,
+    /// When.
+    pub(crate) at: Timestamp,
+}
+
+/// The standing at `now`.
+pub(crate) fn standing(terms: &Terms, facts: &[Fact], policy: &Policy, now: Timestamp) -> Standing {
+    let facts = canonical(terms, facts);
+    let mut fold = Fold::new(terms, policy, anchor(terms, &facts));
+    for fact in &facts {
+        fold.advance(fact.occurred_at.min(now));
+        fold.take(fact);
+    }
+    fold.advance(now);
+    fold.finish(now)
+}
+
+/// Sorted by when it happened, each once, without refusals that are second tellings of another.
+fn canonical(terms: &Terms, facts: &[Fact]) -> Vec<Fact> {
+    let mut by_key: BTreeMap<&str, Fact> = BTreeMap::new();
+    for fact in facts {
+        by_key
+            .entry(&fact.key)
+            .and_modify(|known| known.told_at = known.told_at.min(fact.told_at))
+            .or_insert_with(|| fact.clone());
+    }
+    let mut sorted: Vec<Fact> = by_key.into_values().collect();
+    sorted.sort_by(|one, other| (one.occurred_at, &one.key).cmp(&(other.occurred_at, &other.key)));
+    let mut kept: Vec<Fact> = Vec::with_capacity(sorted.len());
+    for fact in &sorted {
+        if !is_second_telling(terms, fact, &sorted, &kept) {
+            kept.push(fact.clone());
+        }
+    }
+    kept
+}
+
+/// ECPay's log may hold one failure twice, with and without its number (§1.5), and a poll may know no number at all: an
+/// unnumbered refusal beside another one of the same day is that one.
+fn is_second_telling(terms: &Terms, fact: &Fact, all: &[Fact], kept: &[Fact]) -> bool {
+    let What::Declined {
+        numbered: false,
+        period,
+        ..
+    } = &fact.what
+    else {
+        return false;
+    };
+    let same = |other: &Fact| {
+        let What::Declined {
+            numbered,
+            period: theirs,
+            ..
+        } = &other.what
+        else {
+            return false;
+        };
+        other.key != fact.key
+            && (*numbered || kept.iter().any(|known| known.key == other.key))
+            && taipei_date(other.occurred_at) == taipei_date(fact.occurred_at)
+            && (period.is_none() || theirs.is_none() || period == theirs)
+    };
+    terms.mode == Mode::ProviderRun && all.iter().any(same)
+}
+
+/// The day of the first charge: agreed, or that of the first that came.
+fn anchor(terms: &Terms, facts: &[Fact]) -> Option<Date> {
+    let first = facts
+        .iter()
+        .find(|fact| matches!(fact.what, What::Charged { .. }));
+    terms.anchor.or_else(|| taipei_date(first?.occurred_at))
+}
+
+struct Fold<'a> {
+    terms: &'a Terms,
+    policy: &'a Policy,
+    anchor: Option<Date>,
+    phase: Phase,
+    /// Periods that were charged; true: paid back since.
+    charged: BTreeMap<u32, bool>,
+    /// The latest period that was tried.
+    tried: u32,
+    refusals_in_a_row: u32,
+    ending: Option<EndReason>,
+    /// A charge or retry that was asked for and has no answer.
+    unanswered: Option<(u32, Timestamp)>,
+    steps: Vec<Taken>,
+}
+
+impl<'a> Fold<'a> {
+    fn new(terms: &'a Terms, policy: &'a Policy, anchor: Option<Date>) -> Self {
+        Self {
+            terms,
+            policy,
+            anchor,
+            phase: Phase::Pending,
+            charged: BTreeMap::new(),
+            tried: 0,
+            refusals_in_a_row: 0,
+            ending: None,
+            unanswered: None,
+            steps: Vec::new(),
+        }
+    }
+
+    /// What time alone brings about until `to`.
+    fn advance(&mut self, to: Timestamp) {
+        // Grace, then the end: two transitions at most.
+        for _ in 0..2 {
+            let grace = self.grace_ends_at().map(|at| (at, Input::GraceEnded));
+            let end = self.ends_at().map(|(at, reason)| (at, Input::Over(reason)));
+            let Some((at, input)) = grace.into_iter().chain(end).min_by_key(|(at, _)| *at) else {
+                return;
+            };
+            if at > to {
+                return;
+            }
+            self.decide(input, at, None, "");
+        }
+    }
+
+    const fn episode(&self) -> Option<&Episode> {
+        match &self.phase {
+            Phase::PastDue(episode) | Phase::Downgraded(episode, _) => Some(episode),
+            Phase::Pending | Phase::Active | Phase::Paused | Phase::Over(..) => None,
+        }
+    }
+
+    fn grace_ends_at(&self) -> Option<Timestamp> {
+        let is_past_due = matches!(self.phase, Phase::PastDue(_));
+        self.episode()
+            .filter(|_| is_past_due)
+            .map(|episode| episode.grace_ends_at)
+    }
+
+    /// When the subscription ends by itself, while it is not over.
+    fn ends_at(&self) -> Option<(Timestamp, EndReason)> {
+        if matches!(self.phase, Phase::Over(..) | Phase::Pending) {
+            return None;
+        }
+        let all_charged = self.charged.len() >= usize::from(self.terms.schedule.times);
+        let reason = self.ending.or(all_charged.then_some(EndReason::Completed))?;
+        Some((self.paid_until()?, reason))
+    }
+
+    fn take(&mut self, fact: &Fact) {
+        let (told_at, key) = (fact.told_at.max(fact.occurred_at), fact.key.as_str());
+        match &fact.what {
+            What::Charged { period, returned } => self.charged(fact, *period, *returned),
+            What::Declined { period, hard, .. } => self.declined(fact, *period, *hard),
+            What::ChargeAsked { period } => self.unanswered = Some((*period, told_at)),
+            What::RetryAsked(slot) => {
+                self.unanswered = Some((self.owed_period(), told_at));
+                self.decide(Input::RetryAsked(*slot), told_at, None, key);
+            }
+            What::CardChanged => self.decide(Input::CardChanged, told_at, None, key),
+            What::CancelNowAsked => self.decide(Input::Over(EndReason::Canceled), told_at, None, key),
+            What::Replaced => self.decide(Input::Over(EndReason::Replaced), told_at, None, key),
+            What::CancelAtEndAsked => self.ending = self.ending.or(Some(EndReason::Canceled)),
+            What::Paused => self.decide(Input::Paused, told_at, None, key),
+            What::Resumed => self.decide(Input::Resumed, told_at, None, key),
+            What::ProviderEnded(EndReason::ProviderFailures) => {
+                self.decide(Input::Over(EndReason::ProviderFailures), told_at, None, key);
+            }
+            // What was paid for is kept to its end.
+            What::ProviderEnded(reason) => self.ending = self.ending.or(Some(*reason)),
+        }
+    }
+
+    fn charged(&mut self, fact: &Fact, told: Option<u32>, returned: bool) {
+        let Some(period) = told.or_else(|| self.free_period(fact.occurred_at)) else {
+            return;
+        };
+        let known = self.charged.get(&period).copied().unwrap_or(true);
+        self.charged.insert(period, known && returned);
+        self.tried = self.tried.max(period);
+        self.refusals_in_a_row = 0;
+        self.unanswered = None;
+        self.decide(
+            Input::Charged { period },
+            fact.told_at.max(fact.occurred_at),
+            Some(period),
+            &fact.key,
+        );
+    }
+
+    /// The period of a charge's day; the next one, if that has its charge (a provider that charges a day early).
+    fn free_period(&self, at: Timestamp) -> Option<u32> {
+        let period = period_of(self.terms.schedule, self.anchor?, taipei_date(at)?);
+        let is_taken = self.charged.contains_key(&period);
+        Some(if is_taken {
+            period.saturating_add(1)
+        } else {
+            period
+        })
+    }
+
+    fn declined(&mut self, fact: &Fact, told: Option<u32>, hard: bool) {
+        let told_at = fact.told_at.max(fact.occurred_at);
+        let Some(period) = told.or_else(|| self.refused_period(fact.occurred_at)) else {
+            return;
+        };
+        self.unanswered = None;
+        if self.charged.contains_key(&period) {
+            return;
+        }
+        self.tried = self.tried.max(period);
+        self.refusals_in_a_row = self.refusals_in_a_row.saturating_add(1);
+        self.decide(Input::Declined { period, hard }, told_at, Some(period), &fact.key);
+        if self
+            .terms
+            .provider_failures_max
+            .is_some_and(|most| self.refusals_in_a_row >= most)
+        {
+            self.decide(Input::Over(EndReason::ProviderFailures), told_at, None, &fact.key);
+        }
+    }
+
+    /// An unnumbered refusal is of the period of its day. Before the first charge there is no calendar and no dunning.
+    fn refused_period(&self, at: Timestamp) -> Option<u32> {
+        Some(period_of(self.terms.schedule, self.anchor?, taipei_date(at)?))
+    }
+
+    fn decide(&mut self, input: Input, at: Timestamp, period: Option<u32>, fact_key: &str) {
+        let period = period.or(self.episode().map(|episode| episode.period));
+        let (phase, step) = dunning::decide(self.phase, input, at, self.policy);
+        self.phase = phase;
+        if let Some(step) = step {
+            self.steps.push(Taken {
+                key: step_key(step, period, fact_key),
+                step,
+                period,
+                at,
+            });
+        }
+    }
+
+    fn paid_until(&self) -> Option<Timestamp> {
+        let latest = self
+            .charged
+            .iter()
+            .filter(|(_, returned)| !**returned)
+            .map(|(period, _)| *period)
+            .max()?;
+        let next = due_on(self.terms.schedule, self.anchor?, latest.saturating_add(1))?;
+        // Paid time ends with its last day, as in `expiry`.
+        midnight(next.tomorrow().ok()?)
+    }
+
+    /// The next period that has not been tried and is not beyond the contract.
+    fn next_period(&self) -> Option<u32> {
+        let next = self.tried.saturating_add(1);
+        (next <= u32::from(self.terms.schedule.times)).then_some(next)
+    }
+
+    fn owed_period(&self) -> u32 {
+        self.episode().map_or(self.tried, |episode| episode.period)
+    }
+
+    fn finish(self, now: Timestamp) -> Standing {
+        let next_charge = self.next_charge(now);
+        Standing {
+            anchor: self.anchor,
+            periods_paid: u32::try_from(self.charged.values().filter(|returned| !**returned).count())
+                .unwrap_or(u32::MAX),
+            paid_until: self.paid_until(),
+            access_until: self.access_until(),
+            next_retry: self.next_retry(now),
+            poll_from: self.poll_from(next_charge),
+            next_charge,
+            ends_at: self.ends_at().map(|(at, _)| at),
+            phase: self.phase,
+            steps: self.steps,
+        }
+    }
+
+    /// Provider-run: what we expect. Merchant-run: what we make; periods that passed unnoticed are not made up for.
+    fn next_charge(&self, now: Timestamp) -> Option<Due> {
+        let (anchor, schedule) = (self.anchor?, self.terms.schedule);
+        if self.ending.is_some() || !self.may_charge() {
+            return None;
+        }
+        let mut period = self.next_period()?;
+        if self.terms.mode == Mode::MerchantRun {
+            period = period.max(period_of(schedule, anchor, taipei_date(now)?));
+            if self.unanswered.is_some() || self.charged.contains_key(&period) {
+                return None;
+            }
+        }
+        let hour = match self.terms.mode {
+            Mode::ProviderRun => 0,
+            Mode::MerchantRun => CHARGE_HOUR,
+        };
+        Some(Due {
+            period,
+            at: due_at(schedule, anchor, period)?.plus(hours(hour)),
+        })
+    }
+
+    const fn may_charge(&self) -> bool {
+        match (self.terms.mode, &self.phase) {
+            // A provider's contract goes on charging, whatever we made of the refusal.
+            (_, Phase::Active) | (Mode::ProviderRun, Phase::PastDue(_) | Phase::Downgraded(..)) => true,
+            (Mode::MerchantRun, Phase::PastDue(_) | Phase::Downgraded(..))
+            | (_, Phase::Pending | Phase::Paused | Phase::Over(..)) => false,
+        }
+    }
+
+    fn next_retry(&self, now: Timestamp) -> Option<Retry> {
+        let episode = self.episode()?;
+        // Merchant-run: an attempt without an answer may have succeeded.
+        if self.ending.is_some() || (self.terms.mode == Mode::MerchantRun && self.unanswered.is_some()) {
+            return None;
+        }
+        let (slot, at) = dunning::next_retry(episode, self.policy, now)?;
+        let today = period_of(self.terms.schedule, self.anchor?, taipei_date(now)?);
+        Some(Retry {
+            slot,
+            period: episode.period.max(today),
+            at,
+        })
+    }
+
+    fn poll_from(&self, next_charge: Option<Due>) -> Option<Timestamp> {
+        if self.terms.mode == Mode::MerchantRun {
+            return None;
+        }
+        let of_due = next_charge.map(|due| due.at.plus(hours(POLL_HOURS_AFTER_DUE)));
+        let of_retry = self
+            .unanswered
+            .map(|(_, at)| at.plus(hours(POLL_HOURS_AFTER_RETRY)));
+        of_due.into_iter().chain(of_retry).min()
+    }
+
+    fn access_until(&self) -> Option<Timestamp> {
+        let paid_until = self.paid_until();
+        match &self.phase {
+            Phase::Pending => None,
+            Phase::Active if self.ends_at().is_none() => {
+                paid_until.map(|at| at.plus(days(self.policy.news_days)))
+            }
+            Phase::PastDue(episode) => paid_until.max(Some(episode.grace_ends_at)),
+            Phase::Over(EndReason::Canceled | EndReason::Replaced, at) => paid_until.min(Some(*at)),
+            Phase::Active | Phase::Paused | Phase::Downgraded(..) | Phase::Over(..) => paid_until,
+        }
+    }
+}
+
+/// The same whatever the facts' own keys are, wherever a step can come once a period only: a failure that is told by
+/// another door later does not become another step.
+fn step_key(step: Step, period: Option<u32>, fact_key: &str) -> String {
+    let period = period.unwrap_or_default();
+    match step {
+        Step::Activated => "activated".to_owned(),
+        Step::Renewed => format!("renewed:{period}"),
+        Step::Failed(number) => format!("failed:{period}:{number}"),
+        Step::RetryAsked(RetrySlot::Scheduled(number)) => format!("retry:{period}:{number}"),
+        Step::RetryAsked(_) => format!("retry:{fact_key}"),
+        Step::Recovered => format!("recovered:{period}"),
+        Step::Downgraded => format!("downgraded:{period}"),
+        Step::Over(reason) => format!("over:{}", reason.label()),
+        Step::CardChanged | Step::Paused | Step::Resumed | Step::ChargedAfterEnd => fact_key.to_owned(),
+    }
+}
+
+fn hours(count: u16) -> std::time::Duration {
+    std::time::Duration::from_hours(u64::from(count))
+}
