@@ -4,14 +4,17 @@
 //!
 //! Invariants: only `provider::<name>::normalise` builds an `Event`, and it takes nothing but that provider's
 //! `Verified`; the key names the *fact*, never the bytes (ECPay repeats a notice with another RtnMsg and so
-//! another MAC). Not here: whether the fact fits what we ordered (`origin::domain`).
+//! another MAC). What polling finds is the same event as the notice that told it, under the same key.
+//! Not here: whether the fact fits what we ordered (`origin::domain`).
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::crypto;
 use crate::id::{MerchantId, OrderNumber, ProviderPaymentId, SourceId};
 use crate::money::Money;
+use crate::secret::Secret;
 use crate::time::Timestamp;
 
 /// The operation key of an event: source, merchant, kind and the provider's own numbers, joined by `:`.
@@ -107,7 +110,33 @@ pub struct Charge {
     pub provider_payment_id: ProviderPaymentId,
     /// The provider's name of the method (`Credit_CreditCard`, `ATM_TAISHIN`, …).
     pub method: Option<String>,
+    /// What lets us charge the same card again, where the customer agreed to it (PAYUNi's CreditHash).
+    pub credential: Option<StoredCredential>,
 }
+
+/// A stand-in for a card, given out by the provider: it charges the card under our contract and nowhere else.
+///
+/// Still a secret: whoever holds it and our keys can charge the customer. It has no `Serialize`, its `Debug` shows
+/// no byte of it, and two are compared in constant time.
+#[derive(Debug, Clone)]
+pub struct StoredCredential {
+    /// PAYUNi `CreditHash`.
+    pub hash: Secret,
+    /// Until when it can be charged: `MMYY`, as PAYUNi's CreditLife tells it.
+    pub expires: Option<String>,
+    /// The last four digits of the card, to show to its owner.
+    pub card_last4: Option<String>,
+}
+
+impl PartialEq for StoredCredential {
+    fn eq(&self, other: &Self) -> bool {
+        crypto::equal(self.hash.expose().as_bytes(), other.hash.expose().as_bytes())
+            && self.expires == other.expires
+            && self.card_last4 == other.card_last4
+    }
+}
+
+impl Eq for StoredCredential {}
 
 /// A charge that did not succeed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -116,8 +145,10 @@ pub struct Decline {
     pub money: Option<Money>,
     /// The provider's number of the attempt, where it has one.
     pub provider_payment_id: Option<ProviderPaymentId>,
-    /// The provider's code (ECPay RtnCode, PAYUNi Status or ResCode).
+    /// The provider's code (ECPay RtnCode, PAYUNi Status).
     pub code: String,
+    /// The bank's own response code (PAYUNi `ResCode`, two digits of ISO 8583 field 39), where it is told.
+    pub bank_code: Option<String>,
     /// The provider's words; for a person, never matched on.
     pub message: String,
 }
@@ -142,6 +173,8 @@ pub struct IssuedCode {
 pub struct Period {
     /// Unique per period: PAYUNi `PeriodOrderNo`; ECPay has none, so order number and Gwsr (of a refusal: ProcessDate).
     pub period_order_number: String,
+    /// The provider's number of the contract (PAYUNi `PeriodTradeNo`; ECPay has none but the order number).
+    pub contract_number: Option<ProviderPaymentId>,
     /// The number of the period, 1 for the first, where the notice says so. ECPay tells successes so far.
     pub number: Option<u32>,
     /// How many periods the contract has in all.

@@ -7,8 +7,8 @@
 use tollgate_shared::envelope::Envelope;
 use tollgate_shared::form::{self, FIELDS_MAX, Form};
 use tollgate_shared::handoff::{self, HandoffKey};
-use tollgate_shared::provider::ecpay::{aes_json, query};
-use tollgate_shared::provider::payuni::{cipher, reply};
+use tollgate_shared::provider::ecpay::{aes_json, do_action, period_action, period_info, query};
+use tollgate_shared::provider::payuni::{cipher, credit, period_calls, reply, trade_calls};
 use tollgate_shared::provider::{Sources, Unverified};
 use tollgate_shared::secret::{Rotating, Secret};
 use tollgate_shared::session::{self, SessionRules};
@@ -69,11 +69,14 @@ pub fn ecpay_notice(data: &[u8]) {
 
 /// Answers of ECPay's queries.
 pub fn ecpay_answers(data: &[u8]) {
-    drop(query::period_info(data));
+    drop(period_info::read(data));
     if let Some(ecpay) = sources().ecpay() {
         drop(query::trade_info(ecpay, data));
         drop(query::payment_info(ecpay, data));
-        drop(query::period_action_reply(ecpay, data));
+        drop(period_action::reply(ecpay, data));
+        if let Ok(order) = "T2026110100001".parse() {
+            drop(do_action::reply(ecpay, &order, data));
+        }
     }
 }
 
@@ -112,8 +115,19 @@ pub fn payuni_notice(data: &[u8]) {
 /// PAYUNi's server replies, outside and inside.
 pub fn payuni_reply(data: &[u8]) {
     drop(reply::parse(data));
-    if let Some(payuni) = sources().payuni() {
-        drop(reply::read(payuni, data));
+    let Some(payuni) = sources().payuni().cloned() else {
+        return;
+    };
+    // As it came, and as the sealed inside of a genuine reply.
+    let sealed = std::str::from_utf8(data).ok().and_then(sealed_reply);
+    for json in [Some(data.to_vec()), sealed].into_iter().flatten() {
+        drop(reply::read(&payuni, &json));
+        drop(period_calls::schedule(&payuni, &json));
+        drop(period_calls::change_reply(&payuni, &json));
+        drop(period_calls::card_change_page(&payuni, &json));
+        drop(trade_calls::trades(&payuni, &json));
+        drop(trade_calls::close_reply(&payuni, &json));
+        drop(credit::unbind_reply(&payuni, &json));
     }
 }
 
@@ -169,6 +183,12 @@ pub fn hop(data: &[u8]) {
         previous: None,
     };
     assert!(handoff::verify(&keys, "k", &request, &text, NOW).is_err());
+}
+
+fn sealed_reply(inner: &str) -> Option<Vec<u8>> {
+    let sealed = cipher::seal(inner, PAYUNI_KEY, PAYUNI_IV)?;
+    let hash = cipher::hash_info(&sealed, PAYUNI_KEY, PAYUNI_IV);
+    Some(format!(r#"{{"Status":"SUCCESS","EncryptInfo":"{sealed}","HashInfo":"{hash}"}}"#).into_bytes())
 }
 
 fn read(source: &str, notice: &str, headers: &[(String, String)], body: &[u8]) {

@@ -143,11 +143,13 @@ fn fact(notice: Notice) -> Result<Fact, Refusal> {
             money,
             provider_payment_id: data.trade_no.ok_or(Refusal::Field("data.tradeNo"))?,
             method: Some("Mock".to_owned()),
+            credential: None,
         })),
         "payment.failed" => Ok(Fact::PaymentFailed(Decline {
             money: Some(money),
             provider_payment_id: data.trade_no,
             code: data.code,
+            bank_code: None,
             message: data.message,
         })),
         _ => Err(Refusal::Field("type")),

@@ -9,6 +9,7 @@
 //! Not here: transport, storage, what an event does.
 
 mod checkout_error;
+mod decline_hardness;
 pub mod ecpay;
 pub mod hmac_source;
 pub mod mock;
@@ -18,6 +19,7 @@ mod settings;
 mod sources;
 
 pub use checkout_error::CheckoutError;
+pub use decline_hardness::{Hardness, decline_hardness};
 pub use refusal::Refusal;
 pub use sources::{SourceState, Sources};
 

@@ -261,3 +261,26 @@ pub(crate) fn read<P: Provider>(provider: &P, notice: &str, body: &[u8]) -> Resu
     };
     provider.normalise(provider.verify(&unverified)?)
 }
+
+/// ECPay's raw answer: not percent-encoded.
+pub(crate) fn ecpay_answer(fields: &Pairs) -> Vec<u8> {
+    let mac = check_mac_value(as_strs(fields), ECPAY_KEY, ECPAY_IV, Algorithm::Sha256);
+    let fields = with(fields.clone(), "CheckMacValue", &mac);
+    let lines: Vec<String> = fields
+        .iter()
+        .map(|(key, value)| format!("{key}={value}"))
+        .collect();
+    lines.join("&").into_bytes()
+}
+
+/// A server's reply around a sealed form; `hash` replaces the genuine HashInfo.
+pub(crate) fn payuni_reply(inner: &str, hash: Option<&str>) -> String {
+    let sealed = cipher::seal(inner, PAYUNI_KEY, PAYUNI_IV).unwrap();
+    let hash = hash.map_or_else(
+        || cipher::hash_info(&sealed, PAYUNI_KEY, PAYUNI_IV),
+        str::to_owned,
+    );
+    format!(
+        r#"{{"Status":"SUCCESS","MerID":"KAT0001","Version":"1.2","EncryptInfo":"{sealed}","HashInfo":"{hash}"}}"#
+    )
+}

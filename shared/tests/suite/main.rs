@@ -1,8 +1,8 @@
 //! The tests of the shared core, as one program: they link once and share their fixtures.
 //!
 //! `vectors` (published and recorded values) · `notices` (what a notice means) · `contract` (every provider alike) ·
-//! `checkout` (limits) · `queries` (answers) · `sessions` · `settings` · `golden` (wire formats ever sent) ·
-//! `differential` (the `ecpay` crate and ECPay's Node SDK) · `properties` and `smoke` (generated input).
+//! `checkout` (limits) · `queries` and `calls` (requests and answers) · `stored_cards` · `sessions` · `settings` ·
+//! `golden` (wire formats ever sent) · `differential` (the `ecpay` crate and ECPay's Node SDK) · `properties` and `smoke` (generated input).
 
 #![expect(
     clippy::unwrap_used,
@@ -13,6 +13,7 @@
     reason = "a failed assumption of a test is a failed test"
 )]
 
+mod calls;
 mod checkout;
 mod contract;
 mod differential;
@@ -24,4 +25,5 @@ mod queries;
 mod sessions;
 mod settings;
 mod smoke;
+mod stored_cards;
 mod vectors;

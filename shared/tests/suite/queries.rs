@@ -5,27 +5,17 @@ use tollgate_shared::money::Minor;
 use tollgate_shared::provider::Refusal;
 use tollgate_shared::provider::ecpay::aes_json::{self, EnvelopeError};
 use tollgate_shared::provider::ecpay::mac::{Algorithm, check_mac_value};
-use tollgate_shared::provider::ecpay::query::{
-    ExecStatus, PeriodAction, PeriodActionReply, Query, TradeStatus, period_action_reply,
-    period_action_request, period_info, request, trade_info,
-};
+use tollgate_shared::provider::ecpay::period_action::{self, PeriodAction, PeriodActionReply};
+use tollgate_shared::provider::ecpay::period_info::{self, ExecStatus};
+use tollgate_shared::provider::ecpay::query::{Query, TradeStatus, request, trade_info};
 use tollgate_shared::provider::payuni::cipher;
 use tollgate_shared::provider::payuni::reply::{self, ReplyError};
+use tollgate_shared::provider::payuni::{period_calls, trade_calls};
 
 use crate::fixtures::{
-    ECPAY_IV, ECPAY_KEY, NOW, PAYUNI_IV, PAYUNI_KEY, Pairs, as_strs, ecpay, pairs, payuni, with, without,
+    ECPAY_IV, ECPAY_KEY, NOW, PAYUNI_IV, PAYUNI_KEY, Pairs, as_strs, ecpay, ecpay_answer, pairs, payuni,
+    payuni_reply, with, without,
 };
-
-/// ECPay's raw answer: not percent-encoded.
-fn raw(fields: &Pairs) -> Vec<u8> {
-    let mac = check_mac_value(as_strs(fields), ECPAY_KEY, ECPAY_IV, Algorithm::Sha256);
-    let fields = with(fields.clone(), "CheckMacValue", &mac);
-    let lines: Vec<String> = fields
-        .iter()
-        .map(|(key, value)| format!("{key}={value}"))
-        .collect();
-    lines.join("&").into_bytes()
-}
 
 fn trade() -> Pairs {
     pairs(&[
@@ -60,7 +50,7 @@ fn op_5_ecpay_requests_are_signed_and_dated() {
                 .contains(&("TimeStamp".to_owned(), "1793500000".to_owned()))
         );
     }
-    let cancel = period_action_request(&ecpay(), "https://x.example", PeriodAction::Cancel, &order, NOW);
+    let cancel = period_action::request(&ecpay(), "https://x.example", PeriodAction::Cancel, &order, NOW);
     assert!(
         cancel
             .fields
@@ -70,7 +60,7 @@ fn op_5_ecpay_requests_are_signed_and_dated() {
 
 #[test]
 fn op_5_ecpay_trade_info_needs_its_mac() {
-    let info = trade_info(&ecpay(), &raw(&trade())).unwrap();
+    let info = trade_info(&ecpay(), &ecpay_answer(&trade())).unwrap();
     assert_eq!(info.status, TradeStatus::Paid);
     assert_eq!(
         (info.total_success_times, info.total_success_amount),
@@ -83,19 +73,19 @@ fn op_5_ecpay_trade_info_needs_its_mac() {
         ("10200052", TradeStatus::Other("10200052".to_owned())),
     ] {
         assert_eq!(
-            trade_info(&ecpay(), &raw(&with(trade(), "TradeStatus", code)))
+            trade_info(&ecpay(), &ecpay_answer(&with(trade(), "TradeStatus", code)))
                 .unwrap()
                 .status,
             status
         );
     }
-    let forged = String::from_utf8(raw(&with(trade(), "TradeStatus", "0"))).unwrap();
+    let forged = String::from_utf8(ecpay_answer(&with(trade(), "TradeStatus", "0"))).unwrap();
     let forged = forged.replace("TradeStatus=0", "TradeStatus=1");
     assert!(matches!(
         trade_info(&ecpay(), forged.as_bytes()),
         Err(Refusal::SignatureMismatch { .. })
     ));
-    let unsigned = String::from_utf8(raw(&trade())).unwrap();
+    let unsigned = String::from_utf8(ecpay_answer(&trade())).unwrap();
     let unsigned = unsigned.split("&CheckMacValue").next().unwrap();
     assert_eq!(
         trade_info(&ecpay(), unsigned.as_bytes()),
@@ -108,9 +98,9 @@ fn op_5_ecpay_trade_info_needs_its_mac() {
 #[test]
 fn ec_2_ecpay_period_action_replies() {
     let reply = |code: &str| {
-        period_action_reply(
+        period_action::reply(
             &ecpay(),
-            &raw(&pairs(&[
+            &ecpay_answer(&pairs(&[
                 ("MerchantID", ""),
                 ("RtnCode", code),
                 ("RtnMsg", "停用"),
@@ -137,7 +127,7 @@ fn op_5_ecpay_period_info_is_read_leniently() {
         {"RtnCode":"1","amount":"","gwsr":"","process_date":"2022/04/26 14:34:00"},
         {"RtnCode":"","amount":null,"gwsr":0,"process_date":null,"TradeNo":null},
         {}]}"#;
-    let info = period_info(json.as_bytes()).unwrap();
+    let info = period_info::read(json.as_bytes()).unwrap();
     assert_eq!(
         (info.status, info.total_success_times),
         (Some(ExecStatus::Running), Some(3))
@@ -154,9 +144,10 @@ fn op_5_ecpay_period_info_is_read_leniently() {
     );
     assert_eq!(info.attempts[1].amount, Some(Minor::new(200)));
     let missing =
-        period_info(br#"{"ExecStatus":null,"MerchantID":"0","RtnCode":10200047,"ExecLog":null}"#).unwrap();
+        period_info::read(br#"{"ExecStatus":null,"MerchantID":"0","RtnCode":10200047,"ExecLog":null}"#)
+            .unwrap();
     assert_eq!((missing.status, missing.attempts.len()), (None, 0));
-    assert!(period_info(b"<html>").is_err());
+    assert!(period_info::read(b"<html>").is_err());
 }
 
 #[test]
@@ -189,17 +180,6 @@ fn ecpay_json_envelope() {
         aes_json::open_response(b"[]", ECPAY_KEY, ECPAY_IV),
         Err(EnvelopeError::Malformed)
     );
-}
-
-fn payuni_reply(inner: &str, hash: Option<&str>) -> String {
-    let sealed = cipher::seal(inner, PAYUNI_KEY, PAYUNI_IV).unwrap();
-    let hash = hash.map_or_else(
-        || cipher::hash_info(&sealed, PAYUNI_KEY, PAYUNI_IV),
-        str::to_owned,
-    );
-    format!(
-        r#"{{"Status":"SUCCESS","MerID":"KAT0001","Version":"1.2","EncryptInfo":"{sealed}","HashInfo":"{hash}"}}"#
-    )
 }
 
 #[test]
@@ -245,7 +225,7 @@ fn op_5_payuni_replies() {
 
 #[test]
 fn op_5_payuni_queries_are_sealed() {
-    let request = reply::trade_query(
+    let request = trade_calls::query_request(
         &payuni(),
         "https://x.example/",
         &"ORD_20260901-7".parse().unwrap(),
@@ -264,7 +244,8 @@ fn op_5_payuni_queries_are_sealed() {
         inner,
         b"MerID=KAT0001&MerTradeNo=ORD_20260901-7&Timestamp=1793500000"
     );
-    let request = reply::period_query(&payuni(), "https://x.example/", &"2026P".parse().unwrap()).unwrap();
+    let request =
+        period_calls::query_request(&payuni(), "https://x.example/", &"2026P".parse().unwrap()).unwrap();
     assert_eq!(request.url, "https://x.example/api/period/query");
     assert!(without(request.fields.clone(), "Version").len() < request.fields.len());
 }

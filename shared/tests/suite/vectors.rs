@@ -8,7 +8,7 @@ use tollgate_shared::form::Form;
 use tollgate_shared::provider::ecpay::mac::{
     Algorithm, check_mac_value, ecticket_check_mac_value, php_url_encode, url_encode,
 };
-use tollgate_shared::provider::ecpay::{aes_json, query};
+use tollgate_shared::provider::ecpay::{aes_json, period_action, query};
 use tollgate_shared::provider::hmac_source::{HmacSource, Scheme};
 use tollgate_shared::provider::payuni::{Payuni, PayuniKeys, cipher, reply};
 use tollgate_shared::provider::{Provider, Refusal, Unverified};
@@ -212,7 +212,7 @@ fn ecpay_recorded_answers_are_read_as_they_came() {
             assert!(!code.code_parts.is_empty(), "{name}");
             read += 1;
         } else if name.contains("CreditCardPeriodAction") {
-            query::period_action_reply(&ecpay(), body.as_bytes()).unwrap();
+            period_action::reply(&ecpay(), body.as_bytes()).unwrap();
             read += 1;
         }
     }

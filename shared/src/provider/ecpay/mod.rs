@@ -2,15 +2,19 @@
 //!
 //! origin's checkout → `checkout` → the customer's browser → ECPay → **`verify` → `normalise`** → event.
 //!
-//! `mac` is the signature, `wire` the fields of a notice, `query` the server calls, `aes_json` the envelope.
+//! `mac` is the signature, `wire` the fields of a notice, `aes_json` the envelope. The server calls have a file each:
+//! `query`, `period_info`, `period_action`, `do_action`.
 //! Invariant: nothing outside `verify` makes a `Verified`. Facts are from ECPay's pages (developers.ecpay.com.tw)
 //! and recorded traffic, by way of the reference; each fact names its section where it is used.
 //! Not here: sending requests (origin's gateway).
 
 pub mod aes_json;
 pub mod checkout;
+pub mod do_action;
 pub mod mac;
 mod normalise;
+pub mod period_action;
+pub mod period_info;
 pub mod query;
 mod verify;
 mod wire;

@@ -20,6 +20,8 @@ use crate::time::Timestamp;
 const PAID: &str = "1";
 const ATM_CODE_ISSUED: &str = "2";
 const STORE_CODE_ISSUED: &str = "10100073";
+/// "The result is being confirmed, do not ship" (page 2878): neither money nor a refusal yet.
+const TO_BE_CONFIRMED: &str = "10300066";
 
 /// In a key, for a notice of a payment that has no TradeNo yet.
 const NO_TRADE: &str = "none";
@@ -45,7 +47,7 @@ fn payment(source: &SourceId, fields: Fields<'_>) -> Result<Event, Refusal> {
                 trade_no.clone().ok_or(Refusal::Field("TradeNo"))?,
             )?),
         ),
-        ATM_CODE_ISSUED | STORE_CODE_ISSUED => (
+        ATM_CODE_ISSUED | STORE_CODE_ISSUED | TO_BE_CONFIRMED => (
             "held",
             Fact::PaymentHeld(decline(fields, "TradeAmt", trade_no.clone(), &head)),
         ),
@@ -104,6 +106,7 @@ fn period(source: &SourceId, fields: Fields<'_>) -> Result<Event, Refusal> {
     let charged = PeriodCharge::read(fields)?;
     let period = Period {
         period_order_number: format!("{}_{}", head.order, charged.number),
+        contract_number: None,
         number: fields.count("TotalSuccessTimes").filter(|_| head.code == PAID),
         total: fields.count("ExecTimes"),
     };
@@ -114,7 +117,7 @@ fn period(source: &SourceId, fields: Fields<'_>) -> Result<Event, Refusal> {
             Fact::PeriodPaid(charge(fields, "Amount", number)?, period),
         ),
         // A number of our making would be another charge to the ledger than the one that ECPay tells of later.
-        (PAID, None) => ("held", Fact::PaymentHeld(decline())),
+        (PAID, None) | (TO_BE_CONFIRMED, _) => ("held", Fact::PaymentHeld(decline())),
         _ => ("failed", Fact::PeriodFailed(decline(), period)),
     };
     let key = key(
@@ -165,6 +168,7 @@ fn charge(fields: Fields<'_>, amount: &'static str, number: ProviderPaymentId) -
         money: fields.money(amount)?,
         provider_payment_id: number,
         method: fields.filled("PaymentType").map(str::to_owned),
+        credential: None,
     })
 }
 
@@ -180,6 +184,7 @@ fn decline(
         money,
         provider_payment_id,
         code: head.code.to_owned(),
+        bank_code: None,
         message: head.message.to_owned(),
     }
 }

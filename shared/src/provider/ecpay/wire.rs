@@ -141,12 +141,7 @@ impl PeriodCharge {
             Some(_) => return Err(Refusal::Field("Gwsr")),
             None => None,
         };
-        let digits: String = process_date
-            .unwrap_or_default()
-            .chars()
-            .filter(char::is_ascii_digit)
-            .take(14)
-            .collect();
+        let digits = date_digits(process_date.unwrap_or_default());
         let number = gwsr.as_ref().map_or(digits, |gwsr| gwsr.as_str().to_owned());
         if number.is_empty() {
             return Err(Refusal::Field("ProcessDate"));
@@ -157,6 +152,11 @@ impl PeriodCharge {
             processed_at: process_date.and_then(|text| Timestamp::from_taipei(ECPAY_FORMAT, text)),
         })
     }
+}
+
+/// The digits of a wall clock, at most `yyyyMMddHHmmss`: a number for what has no other.
+pub(super) fn date_digits(text: &str) -> String {
+    text.chars().filter(char::is_ascii_digit).take(14).collect()
 }
 
 /// The code that a customer pays with, and the method it is for (§1.4.4).

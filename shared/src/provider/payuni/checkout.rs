@@ -22,6 +22,8 @@ pub const UPP_DESC_LENGTH_MAX: usize = 550;
 pub const PERIOD_DESC_LENGTH_MAX: usize = 500;
 /// Charges of a periodic order.
 pub const PERIOD_TIMES_MAX: u32 = 900;
+/// Characters of `CreditToken`.
+pub const CREDIT_TOKEN_LENGTH_MAX: usize = 200;
 /// The highest amount of any method: a card's.
 pub const AMOUNT_MAX: i64 = 199_999;
 /// PAYUNi prints no length for URLs; this is well inside what browsers and gateways carry.
@@ -115,6 +117,24 @@ pub struct PeriodOrder {
     pub payer_email: Option<String>,
 }
 
+/// Whose card an agreement is about: `CreditTokenType`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CardAgreement {
+    /// `1`: a member's, at this shop.
+    Member,
+    /// `2`: the shop's.
+    Shop,
+}
+
+impl CardAgreement {
+    pub(super) const fn code(self) -> &'static str {
+        match self {
+            Self::Member => "1",
+            Self::Shop => "2",
+        }
+    }
+}
+
 /// `PeriodType` and `PeriodDate`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Schedule {
@@ -139,6 +159,45 @@ pub enum FirstCharge {
 
 /// The sealed form of a payment. `base_url` is `https://sandbox-api.payuni.com.tw` or its like, without a path.
 pub fn form(payuni: &Payuni, base_url: &str, order: &Order) -> Result<CheckoutForm, CheckoutError> {
+    sealed(
+        payuni,
+        base_url,
+        "/api/upp",
+        "2.0",
+        &payment_fields(payuni, order)?,
+    )
+}
+
+/// The sealed form of a card payment by which the customer also agrees that we charge the same card later
+/// (`UseTokenType=1`, reference A.11). `reference` is our own name for the agreement (`CreditToken`); PAYUNi shows the
+/// customer what is agreed to, and the notice of the payment carries the CreditHash.
+pub fn agreement_form(
+    payuni: &Payuni,
+    base_url: &str,
+    order: &Order,
+    agreement: CardAgreement,
+    reference: &str,
+) -> Result<CheckoutForm, CheckoutError> {
+    if order.methods.iter().any(|method| *method != Method::Credit) {
+        return Err(CheckoutError::Conflict {
+            field: "UseTokenType",
+            other: "ATM or CVS",
+        });
+    }
+    let mut inner = payment_fields(payuni, order)?;
+    if order.methods.is_empty() {
+        inner.add(Method::Credit.field(), "1");
+    }
+    inner.add("UseTokenType", "1");
+    inner.add(
+        "CreditToken",
+        text("CreditToken", reference, CREDIT_TOKEN_LENGTH_MAX, "<>\"&")?,
+    );
+    inner.add("CreditTokenType", agreement.code());
+    sealed(payuni, base_url, "/api/upp", "2.0", &inner)
+}
+
+fn payment_fields(payuni: &Payuni, order: &Order) -> Result<Fields, CheckoutError> {
     let mut inner = Fields(Vec::with_capacity(12));
     let mut trade_amount = amount("TradeAmt", order.money, 1, AMOUNT_MAX)?;
     for method in &order.methods {
@@ -161,7 +220,7 @@ pub fn form(payuni: &Payuni, base_url: &str, order: &Order) -> Result<CheckoutFo
     for method in &order.methods {
         inner.add(method.field(), "1");
     }
-    sealed(payuni, base_url, "/api/upp", "2.0", &inner)
+    Ok(inner)
 }
 
 /// The sealed form of a periodic order.
@@ -246,7 +305,7 @@ fn schedule_fields(order: &PeriodOrder, inner: &mut Fields) -> Result<(), Checko
     Ok(())
 }
 
-fn order_number(number: &OrderNumber, also: fn(u8) -> bool) -> Result<&str, CheckoutError> {
+pub(super) fn order_number(number: &OrderNumber, also: fn(u8) -> bool) -> Result<&str, CheckoutError> {
     let text = number.as_str();
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || also(byte);
     if text.len() <= ORDER_NUMBER_LENGTH_MAX && text.bytes().all(allowed) {

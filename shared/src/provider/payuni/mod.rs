@@ -2,7 +2,8 @@
 //!
 //! origin's checkout → `checkout` → the customer's browser → PAYUNi → **`verify` → `normalise`** → event.
 //!
-//! `cipher` is the envelope, `wire` the fields of the two notices, `reply` the answers of server calls.
+//! `cipher` is the envelope, `wire` the fields of the two notices, `reply` the envelope of the server calls, which have
+//! a file for each family: `period_calls`, `trade_calls`, `credit`.
 //! Invariant: nothing outside `verify` makes a `Verified`, and meaning is read from the sealed inner fields
 //! only; the outer ones are unsigned. Facts are from PAYUNi's documentation pages (#/7/…) and official SDKs, by
 //! way of the reference, whose sections (A.1 …) are named where they are used.
@@ -10,8 +11,11 @@
 
 pub mod checkout;
 pub mod cipher;
+pub mod credit;
 mod normalise;
+pub mod period_calls;
 pub mod reply;
+pub mod trade_calls;
 mod verify;
 mod wire;
 

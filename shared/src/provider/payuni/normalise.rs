@@ -20,7 +20,7 @@ use crate::provider::Refusal;
 const NO_TRADE: &str = "none";
 
 pub(super) fn normalise(source: &SourceId, verified: &Verified) -> Result<Event, Refusal> {
-    let fields = Fields(&verified.inner);
+    let fields = Fields::Notice(&verified.inner);
     // Fields of notices that have nothing to do with payments: e-invoice, coupon, logistics (A.6).
     let foreign = ["InvoiceNotifyType", "CouponList", "ApiType"]
         .iter()
@@ -143,6 +143,7 @@ impl Reading<'_> {
     ) -> Result<Fact, Refusal> {
         let period = Period {
             period_order_number: period_order.as_str().to_owned(),
+            contract_number: self.fields.number("PeriodTradeNo"),
             number: self.fields.count("ThisPeriod"),
             total: self.fields.count("TotalTimes"),
         };
@@ -174,6 +175,7 @@ impl Reading<'_> {
             money,
             provider_payment_id,
             method: self.fields.method(),
+            credential: self.fields.credential(),
         })
     }
 
@@ -213,6 +215,7 @@ impl Reading<'_> {
             money: self.fields.money(amount).ok(),
             provider_payment_id,
             code,
+            bank_code: self.fields.bank_code(),
             message: bank_words.unwrap_or_else(|| self.fields.text("Message")),
         }
     }

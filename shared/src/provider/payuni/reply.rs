@@ -1,25 +1,27 @@
-//! PAYUNi's server calls: sealed requests, and the reading of their replies.
+//! PAYUNi's server calls: how a request is sealed and a reply is opened.
 //!
-//! origin's gateway sends **request** → PAYUNi → **reply** → reconciliation.
+//! origin's gateway sends **request** → PAYUNi → **reply** → `period_calls`, `trade_calls`, `credit`, `observed`.
 //!
 //! A reply is JSON `{Status, MerID, Version, EncryptInfo, HashInfo}`; sealed inside is a form whose lists are written with
 //! brackets, `Result[0][Period]=1`, escaped or not (reference A.1, #/7/320). On an error EncryptInfo may be missing;
 //! an unknown path answers an HTML page. Invariant: fields that are returned were sealed for us; the outer Status
 //! counts only where nothing is sealed, and then as an error. The reply's Version is not compared (A.3).
+//! Not here: what a call's fields mean (the files named above).
 
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
+use super::Payuni;
 use super::verify::open;
-use super::{Payuni, wire::Fields};
+use super::wire::{Fields, is_undecided};
 use crate::form::Form;
-use crate::id::{OrderNumber, ProviderPaymentId};
 use crate::provider::{Refusal, ServerRequest};
-use crate::time::Timestamp;
 
 /// 900 periods of 8 fields are the longest reply; this leaves room.
 const FIELDS_MAX: usize = 16_384;
+
+pub(super) const SUCCESS: &str = "SUCCESS";
 
 /// What PAYUNi answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,6 +53,28 @@ pub enum ReplyError {
     /// The envelope is not for us, or damaged.
     #[error("the reply's envelope is not ours")]
     Envelope(#[source] Refusal),
+    /// What is sealed is not what this call answers.
+    #[error("the reply's fields are not those of this call")]
+    Fields(#[source] Refusal),
+}
+
+/// What became of a call that changes something.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CallReply {
+    /// `SUCCESS`
+    Done,
+    /// `UNKNOWN`, `UNAPPROVED`: the bank has not decided. It may yet be done: ask before calling again.
+    Undecided {
+        /// `Status`
+        code: String,
+    },
+    /// Anything else, with PAYUNi's words.
+    Refused {
+        /// `Status`
+        code: String,
+        /// `Message`, for a person.
+        message: String,
+    },
 }
 
 #[derive(Deserialize)]
@@ -65,37 +89,8 @@ struct Outer {
     hash_info: String,
 }
 
-/// `/api/trade/query` by our order number.
-#[must_use]
-pub fn trade_query(
-    payuni: &Payuni,
-    base_url: &str,
-    order: &OrderNumber,
-    now: Timestamp,
-) -> Option<ServerRequest> {
-    let inner = [
-        ("MerID", payuni.merchant.to_string()),
-        ("MerTradeNo", order.to_string()),
-        ("Timestamp", now.unix_seconds().to_string()),
-    ];
-    request(payuni, base_url, "/api/trade/query", "2.0", &inner)
-}
-
-/// `/api/period/query` by PAYUNi's number of the periodic order.
-#[must_use]
-pub fn period_query(
-    payuni: &Payuni,
-    base_url: &str,
-    period_trade_no: &ProviderPaymentId,
-) -> Option<ServerRequest> {
-    let inner = [
-        ("MerID", payuni.merchant.to_string()),
-        ("PeriodTradeNo", period_trade_no.to_string()),
-    ];
-    request(payuni, base_url, "/api/period/query", "1.0", &inner)
-}
-
-fn request(
+/// A sealed request to a server; `None` for unusable keys.
+pub(super) fn request(
     payuni: &Payuni,
     base_url: &str,
     path: &str,
@@ -127,6 +122,32 @@ pub fn read(payuni: &Payuni, json: &[u8]) -> Result<Reply, ReplyError> {
     parse(&plaintext).map_err(ReplyError::Envelope)
 }
 
+/// Opens the reply of a call that changes something. A refusal may come unsealed (A.3); it moves nothing.
+pub(super) fn outcome(payuni: &Payuni, json: &[u8]) -> Result<(CallReply, Reply), ReplyError> {
+    let reply = match read(payuni, json) {
+        Ok(reply) => reply,
+        // Unsealed, even the word SUCCESS is no success.
+        Err(ReplyError::Refused { status, message }) if !status.is_empty() && status != SUCCESS => Reply {
+            status,
+            message,
+            fields: BTreeMap::new(),
+            results: Vec::new(),
+        },
+        Err(error) => return Err(error),
+    };
+    let call = match reply.status.as_str() {
+        SUCCESS => CallReply::Done,
+        code if is_undecided(code) => CallReply::Undecided {
+            code: code.to_owned(),
+        },
+        code => CallReply::Refused {
+            code: code.to_owned(),
+            message: reply.message.clone(),
+        },
+    };
+    Ok((call, reply))
+}
+
 /// Reads the sealed text of a reply: plain fields, and the rows of `Result[index][name]`.
 pub fn parse(plaintext: &[u8]) -> Result<Reply, Refusal> {
     let form = Form::parse_at_most(plaintext, FIELDS_MAX).map_err(Refusal::Form)?;
@@ -149,7 +170,7 @@ pub fn parse(plaintext: &[u8]) -> Result<Reply, Refusal> {
             }
         }
     }
-    let outside = Fields(&form);
+    let outside = Fields::Notice(&form);
     Ok(Reply {
         status: outside.text("Status"),
         message: outside.text("Message"),

@@ -5,33 +5,47 @@
 //! Invariant: strict where money or identity hangs on a field, lenient where it only informs. Names are exact: GCM
 //! protects them, unlike ECPay's MAC. Not here: what a combination of fields means (`normalise`).
 
+use std::collections::BTreeMap;
 use std::str::FromStr;
 
+use crate::event::StoredCredential;
 use crate::form::Form;
 use crate::id::{OrderNumber, ProviderPaymentId};
 use crate::money::{Currency, Minor, Money};
 use crate::provider::Refusal;
+use crate::secret::Secret;
 use crate::time::Timestamp;
 
-/// The sealed fields of one notice.
+const FORMAT: &str = "%Y-%m-%d %H:%M:%S";
+
+/// The sealed fields of one notice, or of one row of a reply: the same names, the same rules.
 #[derive(Clone, Copy)]
-pub(super) struct Fields<'a>(pub(super) &'a Form);
+pub(super) enum Fields<'a> {
+    Notice(&'a Form),
+    Row(&'a BTreeMap<String, String>),
+}
 
 impl<'a> Fields<'a> {
+    fn get(self, name: &str) -> Option<&'a str> {
+        match self {
+            Self::Notice(form) => form.get(name),
+            Self::Row(row) => row.get(name).map(String::as_str),
+        }
+    }
+
     /// The value if it is there and not empty.
     pub(super) fn filled(self, name: &str) -> Option<&'a str> {
-        self.0.get(name).filter(|value| !value.is_empty())
+        self.get(name).filter(|value| !value.is_empty())
     }
 
     /// A text that informs.
     pub(super) fn text(self, name: &str) -> String {
-        self.0.get(name).unwrap_or_default().to_owned()
+        self.get(name).unwrap_or_default().to_owned()
     }
 
     /// A text of a type that must be there.
     pub(super) fn required<T: FromStr>(self, name: &'static str) -> Result<T, Refusal> {
-        self.0
-            .get(name)
+        self.get(name)
             .and_then(|value| value.parse().ok())
             .ok_or(Refusal::Field(name))
     }
@@ -39,7 +53,6 @@ impl<'a> Fields<'a> {
     /// Whole TWD: digits only.
     pub(super) fn money(self, name: &'static str) -> Result<Money, Refusal> {
         let amount_minor = self
-            .0
             .get(name)
             .and_then(Minor::from_decimal)
             .ok_or(Refusal::Field(name))?;
@@ -51,14 +64,38 @@ impl<'a> Fields<'a> {
 
     /// A count that informs; unreadable is absent.
     pub(super) fn count(self, name: &str) -> Option<u32> {
-        self.0.get(name)?.parse().ok()
+        self.get(name)?.parse().ok()
     }
 
     /// PAYUNi's number of the charge; `-` and empty stand for none (A.8).
     pub(super) fn trade_no(self) -> Option<ProviderPaymentId> {
-        self.filled("TradeNo")
-            .filter(|text| *text != "-")
-            .and_then(|text| text.parse().ok())
+        self.number("TradeNo").filter(|number| number.as_str() != "-")
+    }
+
+    /// One of PAYUNi's numbers that informs; unreadable is absent.
+    pub(super) fn number(self, name: &str) -> Option<ProviderPaymentId> {
+        self.filled(name)?.parse().ok()
+    }
+
+    /// `ResCode`, the bank's answer. It informs; what is no code is absent.
+    pub(super) fn bank_code(self) -> Option<String> {
+        let code = self.filled("ResCode")?;
+        let shape = code.len() <= 8 && code.bytes().all(|byte| byte.is_ascii_alphanumeric());
+        shape.then(|| code.to_owned())
+    }
+
+    /// `CreditHash`, `CreditLife` and `Card4No` of a payment by which a card was agreed on (A.9, A.11).
+    pub(super) fn credential(self) -> Option<StoredCredential> {
+        let digits = |name| {
+            self.filled(name)
+                .filter(|text| text.len() == 4 && text.bytes().all(|byte| byte.is_ascii_digit()))
+                .map(str::to_owned)
+        };
+        Some(StoredCredential {
+            hash: Secret::new(self.filled("CreditHash")?.to_owned()),
+            expires: digits("CreditLife"),
+            card_last4: digits("Card4No"),
+        })
     }
 
     /// The order. After a change of card MerTradeNo is `original_random`, and the original has a field of its own
@@ -72,36 +109,40 @@ impl<'a> Fields<'a> {
 
     /// `Status`: `SUCCESS`, `UNKNOWN`, `UNAPPROVED` (also seen as `Unapproved`), or an error code.
     pub(super) fn status(self) -> Result<Status<'a>, Refusal> {
-        let text = self.0.get("Status").ok_or(Refusal::Field("Status"))?;
+        let text = self.get("Status").ok_or(Refusal::Field("Status"))?;
         let shape = (1..=32).contains(&text.len())
             && text
                 .bytes()
                 .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-');
         match text {
             "SUCCESS" => Ok(Status::Success),
-            held if held.eq_ignore_ascii_case("UNKNOWN") || held.eq_ignore_ascii_case("UNAPPROVED") => {
-                Ok(Status::Held(held))
-            }
+            held if is_undecided(held) => Ok(Status::Held(held)),
             code if shape => Ok(Status::Code(code)),
             _ => Err(Refusal::Field("Status")),
         }
     }
 
-    /// `AuthDay` and `AuthTime` (Taiwan), else `PayTime`.
+    /// `AuthDay` and `AuthTime` (Taiwan), else `PayTime`, else `PaymentDay` (a query's).
     pub(super) fn happened_at(self) -> Option<Timestamp> {
         let authorised = self
             .filled("AuthDay")
             .zip(self.filled("AuthTime"))
             .and_then(|(day, time)| Timestamp::from_taipei("%Y%m%d%H%M%S", &format!("{day}{time}")));
-        authorised.or_else(|| Timestamp::from_taipei("%Y-%m-%d %H:%M:%S", self.filled("PayTime")?))
+        authorised
+            .or_else(|| self.time("PayTime"))
+            .or_else(|| self.time("PaymentDay"))
+    }
+
+    /// A Taiwan wall clock that informs; unreadable is absent.
+    pub(super) fn time(self, name: &str) -> Option<Timestamp> {
+        Timestamp::from_taipei(FORMAT, self.filled(name)?)
     }
 
     /// `ExpireDate` of a code: a time, or a day until its end.
     pub(super) fn expires_at(self) -> Option<Timestamp> {
         let text = self.filled("ExpireDate")?;
-        let format = "%Y-%m-%d %H:%M:%S";
-        Timestamp::from_taipei(format, text)
-            .or_else(|| Timestamp::from_taipei(format, &format!("{text} 23:59:59")))
+        Timestamp::from_taipei(FORMAT, text)
+            .or_else(|| Timestamp::from_taipei(FORMAT, &format!("{text} 23:59:59")))
     }
 
     /// `PaymentType` in words (A.9's table).
@@ -119,6 +160,11 @@ impl<'a> Fields<'a> {
         };
         Some(name.to_owned())
     }
+}
+
+/// Whether a `Status` says that nobody knows yet.
+pub(super) fn is_undecided(status: &str) -> bool {
+    status.eq_ignore_ascii_case("UNKNOWN") || status.eq_ignore_ascii_case("UNAPPROVED")
 }
 
 /// The inner `Status`.
