@@ -2,7 +2,7 @@
 --
 -- Arguments
 --   p_company_id, p_record_id   whose reservation
---   p_state                     settled | released | expired
+--   p_state                     settled | released; those that end by themselves: token_end_holds
 --   p_spent                     tokens to spend, from 0 to the reserved amount, taken in the order they were reserved
 --   p_at                        when it ended
 --   p_now                       when it is recorded

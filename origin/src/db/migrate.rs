@@ -82,7 +82,7 @@ const VERSIONED: &[(&str, &str)] = &[
 ];
 
 /// Applied every time, in this order. A test compares this list with the folder.
-const FUNCTIONS: [(&str, &str); 29] = [
+const FUNCTIONS: [(&str, &str); 30] = [
     (
         "deduct_tokens_atomic.sql",
         sql_file!("functions/deduct_tokens_atomic.sql"),
@@ -122,6 +122,7 @@ const FUNCTIONS: [(&str, &str); 29] = [
         sql_file!("functions/token_compensate.sql"),
     ),
     ("token_end_hold.sql", sql_file!("functions/token_end_hold.sql")),
+    ("token_end_holds.sql", sql_file!("functions/token_end_holds.sql")),
     (
         "token_expire_bucket.sql",
         sql_file!("functions/token_expire_bucket.sql"),

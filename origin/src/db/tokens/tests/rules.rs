@@ -448,6 +448,7 @@ async fn the_service_cannot_write_the_token_tables_or_call_inner_steps() {
         "select tollgate.token_book('a', gen_random_uuid(), 'k', 'token_grant', 'token_issued', 1, 0, 0, 'epoch', 'epoch')",
         "select tollgate.token_apply_due('a', 'epoch')",
         "select tollgate.token_end_hold('a', gen_random_uuid(), 'released', 0, 'epoch', 'epoch')",
+        "select tollgate.token_end_holds('a', 'epoch', 'epoch')",
     ] {
         assert_eq!(denied(&book.db, sql).await.as_deref(), Some("42501"), "{sql}");
     }
