@@ -9,11 +9,12 @@
 -- Raises, in this order
 --   TK001 an argument is missing or the amount is below 1
 --   TK006 no record of this company has the key
---   TK003 it is settled already with another amount (COLUMN amount)
+--   TK003 it is settled already with another amount, or was refused with one (COLUMN amount)
 --   TK008 it is not a reservation, or was released or refused
 --   TK007 more than was reserved
 -- A reservation that has ended by itself is settled late, from what can be spent now, in spending order; if that is not
---   enough the record fails for good (error_code InsufficientBalance, a result, not an exception) for a person to see.
+--   enough the record fails for good (error_code InsufficientBalance, a result, not an exception) for a person to see, and
+--   a repeat gets that result again.
 -- Locks the company. Callers: tollgate_app, through `origin::db::tokens`.
 
 create or replace function tollgate.token_settle(
@@ -45,7 +46,10 @@ begin
     where first.idempotency_key = p_idempotency_key and first.company_id = p_company_id;
     if not found then
         raise exception using errcode = 'TK006', message = 'tokens: no record has this key';
-    elsif v_record.state is not null and v_record.status in ('completed', 'compensated') then
+    elsif v_record.state is not null and v_record.status in ('completed', 'compensated')
+        -- Of failed records, a released one has a released reservation: this is a settlement that came late.
+        or v_record.state = 'expired' and v_record.status = 'failed'
+    then
         if v_record.amount <> p_amount then
             raise exception using errcode = 'TK003', column = 'amount', message = 'tokens: settled with another amount',
                 detail = format('Settled with %s.', v_record.amount);
@@ -74,7 +78,7 @@ begin
         select * into v_pick from tollgate.token_pick(p_company_id, p_amount);
         if v_pick.balance < p_amount then
             update tollgate.token_deduction_records as record
-            set status = 'failed', error_message = 'InsufficientBalance', completed_at = p_now,
+            set status = 'failed', error_message = 'InsufficientBalance', completed_at = p_now, amount = p_amount,
                 balance_before = v_pick.balance, balance_after = v_pick.balance, retry_count = record.retry_count + 1
             where record.id = v_record.id;
             return tollgate.token_answer(v_record.id, false);

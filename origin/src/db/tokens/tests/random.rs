@@ -164,8 +164,18 @@ impl Run {
             (State::Done | State::Compensated, Err(error)) => {
                 assert_eq!(error.refusal(), Some(TokenRefusal::IdempotencyKeyReused), "{key}");
             }
+            // Refused late: the same again, or the amount that differs. Refused or released before: nothing to settle.
+            (State::Failed, Ok(record)) => {
+                let again = record.outcome.idempotent && record.amount == amount;
+                let refusal = record.outcome.refusal;
+                assert!(
+                    again && refusal == Some(TokenRefusal::InsufficientBalance),
+                    "{key}"
+                );
+            }
             (State::Failed, Err(error)) => {
-                assert_eq!(error.refusal(), Some(TokenRefusal::NotReserved), "{key}");
+                let refusals = [TokenRefusal::NotReserved, TokenRefusal::IdempotencyKeyReused];
+                assert!(refusals.map(Some).contains(&error.refusal()), "{key} {error}");
             }
             (state, settled) => panic!("{key} {state:?} {settled:?}"),
         }

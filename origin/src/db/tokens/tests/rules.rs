@@ -368,9 +368,23 @@ async fn tb_8_an_expired_reservation_holds_nothing_and_is_settled_late_or_fails(
         (late.outcome.status, late.retry_count),
         (Some(RecordStatus::Completed), 1)
     );
-    let short = book.settle("one", "acme", 60, 2000).await.unwrap();
-    assert_eq!(short.outcome.refusal, Some(TokenRefusal::InsufficientBalance));
-    assert_eq!(book.figures("acme", 2001).await, [0, 0, 20, 0]);
+    let short = book.settle("one", "acme", 59, 2000).await.unwrap();
+    assert_eq!(
+        (short.outcome.refusal, short.outcome.idempotent, short.amount),
+        (Some(TokenRefusal::InsufficientBalance), false, 59)
+    );
+    // TB-2: whoever did not hear it asks again, and hears the same, whatever was granted meanwhile.
+    book.buy("acme", 500, 2001).await;
+    let again = book.settle("one", "acme", 59, 2002).await.unwrap();
+    assert_eq!(
+        (again.outcome.refusal, again.outcome.idempotent, again.id),
+        (Some(TokenRefusal::InsufficientBalance), true, short.id)
+    );
+    assert_eq!(
+        refusal(book.settle("one", "acme", 60, 2002).await),
+        (TokenRefusal::IdempotencyKeyReused, Some("amount".to_owned()))
+    );
+    assert_eq!(book.figures("acme", 2003).await, [0, 0, 520, 0]);
     assert_eq!(book.faults().await, Vec::<String>::new());
 }
 
