@@ -5,7 +5,8 @@
 -- Carried over is what is unused in the monthly buckets that end now, rollover_max at most in all, into one bucket of
 --   the new period; it stays in the account token_monthly, so there is no entry. The rest of those buckets expires right
 --   after (token_apply_due), dated at the same instant. What was carried over before counts as unused again.
--- The quota is granted by an entry dated at the start of the period, whenever this runs.
+-- The quota is granted by an entry dated at the start of the period, whenever this runs, and once: where a plan was
+--   set to another anchor and back, a period that begins at an instant at which one began before passes without a grant.
 -- Locks: the company is locked by the caller. Callers: functions/token_apply_due.sql only.
 
 create or replace function tollgate.token_begin_period(p_company_id text, p_now timestamptz)
@@ -33,6 +34,13 @@ begin
     where company.company_id = p_company_id;
     v_ends_at := tollgate.token_period_start(v_anchor, v_count + 1);
     v_period := p_company_id || ':' || extract(epoch from v_begins_at)::bigint;
+
+    if exists (select from tollgate.token_buckets as bucket where bucket.grant_key = 'token_quota:' || v_period) then
+        update tollgate.company_subscriptions as company
+        set period_count = v_count + 1, next_period_at = v_ends_at, updated_at = p_now
+        where company.company_id = p_company_id;
+        return;
+    end if;
 
     v_left := v_rollover_max;
     for v_bucket in

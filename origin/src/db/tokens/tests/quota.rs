@@ -69,6 +69,34 @@ async fn ending_a_plan_leaves_what_was_granted_and_setting_it_again_grants_no_pe
 }
 
 #[tokio::test]
+async fn a_plan_whose_anchor_moves_away_and_back_grants_no_period_twice_and_goes_on() {
+    let book = Book::new().await;
+    let set = async |anchor: i64, now: i64| {
+        let plan = &tokens::TokenPlan {
+            plan: None,
+            monthly_quota: 1000,
+            rollover_max: 50,
+            expired_share_days: 0,
+            period_anchor: Some(at(anchor)),
+        };
+        let run = |tx| async move { tokens::set_plan(&tx, &company("acme"), plan, at(now)).await };
+        book.db.run_tx("test", run).await.unwrap();
+    };
+    set(0, 5).await;
+    // Another anchor is another period, with a quota of its own.
+    set(3 * DAY_MS, 4 * DAY_MS).await;
+    assert_eq!(book.figures("acme", 4 * DAY_MS).await, [2000, 0, 0, 0]);
+    set(0, 5 * DAY_MS).await;
+    assert_eq!(book.figures("acme", 5 * DAY_MS).await, [2000, 0, 0, 0]);
+    assert_eq!(
+        book.figures("acme", PERIODS[1]).await,
+        [2050, 0, 0, 0],
+        "the next one is granted"
+    );
+    assert_eq!(book.faults().await, Vec::<String>::new());
+}
+
+#[tokio::test]
 async fn reserved_quota_outlives_its_period_until_the_job_is_settled() {
     let book = Book::new().await;
     let end = PERIODS[1];
