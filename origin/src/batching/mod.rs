@@ -178,24 +178,18 @@ fn is_broken(error: &TokenError) -> bool {
     matches!(error, TokenError::Db(db @ DbError::Statement(_)) if db.is_unavailable())
 }
 
-/// Classes 22 and 23: a value that the server does not take.
+/// Classes 22 and 23, a value that the server does not take, and LG: what the ledger refuses of one company's books.
 fn is_about_data(error: &TokenError) -> bool {
     let TokenError::Db(error) = error else {
         return false;
     };
     let code = error.sqlstate().map(tokio_postgres::error::SqlState::code);
-    code.is_some_and(|code| code.starts_with("22") || code.starts_with("23"))
+    code.is_some_and(|code| ["22", "23", "LG"].contains(&code.get(..2).unwrap_or_default()))
 }
 
 fn failure(error: &TokenError) -> BatchFailure {
     match error {
-        TokenError::Db(error) if is_slow(error) => BatchFailure::Unavailable,
+        TokenError::Db(error) if error.is_passing() => BatchFailure::Unavailable,
         TokenError::Db(_) | TokenError::Refused { .. } => BatchFailure::Internal,
     }
-}
-
-/// Not there, too slow (57014, 55P03), or in conflict for longer than `run_tx` tries: later may do.
-fn is_slow(error: &DbError) -> bool {
-    let code = error.sqlstate().map(tokio_postgres::error::SqlState::code);
-    error.is_unavailable() || code.is_some_and(|code| ["57014", "55P03", "40001", "40P01"].contains(&code))
 }

@@ -58,6 +58,16 @@ pub(crate) async fn open_transactions(client: &Client) -> i64 {
     client.query_one(sql, &[]).await.unwrap().get(0)
 }
 
+/// Makes every new row of a table fail with a SQLSTATE, as a server that is too slow or too busy does.
+pub(crate) async fn fail_with(client: &Client, table: &str, sqlstate: &str) {
+    let sql = format!(
+        "create or replace function public.failing() returns trigger language plpgsql \
+         as $$ begin raise exception using errcode = '{sqlstate}'; end $$; \
+         create or replace trigger failing before insert on tollgate.{table} for each row execute function public.failing()"
+    );
+    client.batch_execute(&sql).await.unwrap();
+}
+
 /// Makes every write to a table fail, as a full disc or a bad deployment would.
 pub(crate) async fn break_table(client: &Client, table: &str) {
     let sql = format!("alter table tollgate.{table} add constraint broken_by_a_test check (false) not valid");

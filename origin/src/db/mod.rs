@@ -89,6 +89,14 @@ impl DbError {
         }
     }
 
+    /// True where the same call may do later: [`Self::is_unavailable`], too slow (57014, 55P03), or in conflict for longer
+    /// than `run_tx` tries.
+    #[must_use]
+    pub fn is_passing(&self) -> bool {
+        let code = self.sqlstate().map(SqlState::code);
+        self.is_unavailable() || code.is_some_and(|code| ["57014", "55P03", "40001", "40P01"].contains(&code))
+    }
+
     fn server(&self) -> Option<&tokio_postgres::error::DbError> {
         match self {
             Self::Statement(error) => error.as_db_error(),

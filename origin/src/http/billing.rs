@@ -35,7 +35,7 @@ impl BalanceError {
     fn problem(&self) -> Problem {
         match self {
             Self::NoUser => Problem::new(401, "session-required", "This call needs a session"),
-            Self::Tokens(TokenError::Db(error)) if error.is_unavailable() => unavailable(),
+            Self::Tokens(TokenError::Db(error)) if error.is_passing() => unavailable(),
             Self::Tokens(_) => internal(),
         }
     }

@@ -113,7 +113,7 @@ impl ServiceError {
                     .detail("Nothing was recorded. Try again with the same key.")
             }
             Self::Batch(BatchFailure::Unavailable) => unknown_outcome(),
-            Self::Db(error) if error.is_unavailable() => unknown_outcome(),
+            Self::Db(error) if error.is_passing() => unknown_outcome(),
             Self::Batch(BatchFailure::Internal) | Self::Db(_) => internal(),
         }
     }

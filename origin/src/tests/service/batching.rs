@@ -12,6 +12,7 @@ use tokio::task::JoinSet;
 
 use super::{Answer, Service, deduction};
 use crate::batching::BatchFailure;
+use crate::clock::Clock as _;
 use crate::db::tokens::Deduction;
 
 const POLLS_MAX: u32 = 3_000;
@@ -233,6 +234,63 @@ async fn a_deduction_that_the_server_cannot_take_fails_alone() {
         assert_eq!(answer.status, 200, "{answer:?}");
     }
     assert_eq!(service.available("acme").await, 996);
+}
+
+/// The same of books that the ledger refuses to move: here an expiry falls due that would leave 64 bits.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_company_whose_books_are_refused_fails_alone() {
+    let service = Arc::new(Service::start().await);
+    service.buy("full", 1_000).await;
+    let expires_at = service
+        .stage
+        .clock
+        .now()
+        .plus(Duration::from_secs(60))
+        .to_string();
+    let grant = json!({ "idempotency_key": "g", "company_id": "full", "kind": "promotional", "amount": 9, "expires_at": expires_at });
+    assert_eq!(service.post("grant", grant).await.status, 200);
+    let break_books =
+        "update tollgate.ledger_account set balance = 9223372036854775807 where kind = 'token_expired'";
+    service.stage.admin.batch_execute(break_books).await.unwrap();
+    for number in 0..16 {
+        service.buy(&format!("neighbour-{number}"), 10).await;
+    }
+    service.stage.clock.advance(Duration::from_secs(61));
+
+    hold(&service, "full").await;
+    let in_flight = {
+        let service = Arc::clone(&service);
+        tokio::spawn(async move { service.deduct("in-flight", "full", 1).await })
+    };
+    until_blocked(&service, 1).await;
+    let mut calls = Vec::new();
+    for company in (0..16)
+        .map(|number| format!("neighbour-{number}"))
+        .chain(["full".to_owned()])
+    {
+        let service = Arc::clone(&service);
+        let key = format!("of-{company}");
+        calls.push((
+            company.clone(),
+            tokio::spawn(async move { service.deduct(&key, &company, 1).await }),
+        ));
+    }
+    // Those of other shards are answered meanwhile; those of this one wait, and make up one batch.
+    for _ in 0..POLLS_MAX {
+        let answered = calls.iter().filter(|(_, call)| call.is_finished()).count();
+        if answered + service.stage.origin.batcher().unwrap().waiting() == calls.len() {
+            break;
+        }
+        tokio::time::sleep(POLL).await;
+    }
+    let waiting = service.stage.origin.batcher().unwrap().waiting();
+    assert!(waiting > 1, "no neighbour waits: {waiting}");
+    let_go(&service).await;
+    assert_eq!(in_flight.await.unwrap().status, 500);
+    for (company, call) in calls {
+        let expected = if company == "full" { 500 } else { 200 };
+        assert_eq!(call.await.unwrap().status, expected, "{company}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{Service, deduction};
+use crate::db::look;
 
 /// TB-3's object, from an answer of any route that has it.
 fn tb_3(body: &Value) -> Value {
@@ -347,4 +348,24 @@ async fn a_record_is_shown_by_its_key_and_to_its_company_only() {
             "{path}"
         );
     }
+}
+
+/// A statement that took too long, a lock that was not got, a conflict that outlasted `run_tx`: come again.
+#[tokio::test]
+async fn tb_6_a_slow_database_is_503_with_retry_after_on_every_call_that_writes() {
+    let service = Service::start_with(&[("TOKEN_BATCHING", "off")]).await;
+    service.buy("acme", 1_000).await;
+    for code in ["57014", "55P03", "40001", "40P01"] {
+        look::fail_with(&service.stage.admin, "token_deduction_records", code).await;
+        for route in ["deduct", "reserve"] {
+            let answer = service.post(route, deduction("job-1", "acme", 1)).await;
+            assert_eq!(
+                (answer.status, answer.problem()),
+                (503, "unavailable"),
+                "{code} {route}"
+            );
+            assert_eq!(answer.headers["retry-after"], "1");
+        }
+    }
+    assert_eq!(service.available("acme").await, 1_000);
 }
