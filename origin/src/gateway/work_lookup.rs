@@ -63,7 +63,8 @@ pub(crate) async fn ask(
             "tokensReserved": record.reserved_tokens,
         },
     });
-    let message_id = format!("lookup_{}", record.id.simple());
+    // Each question has an id of its own: a receiver that drops repeats would leave the second one unanswered.
+    let message_id = format!("lookup_{}_{}", record.id.simple(), now.unix_ms());
     let body = question.to_string().into_bytes();
     let mut answer = client.post(receiver, &message_id, body, now).await?;
     if answer.status() != reqwest::StatusCode::OK {

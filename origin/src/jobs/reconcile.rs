@@ -59,11 +59,11 @@ enum OneError {
 
 /// One pass over everything that is older than an hour.
 pub(crate) async fn reconcile(origin: &Origin, client: &Client) -> Result<Pass, DbError> {
-    let now = origin.clock.now();
-    let before = earlier(now);
+    let before = earlier(origin.clock.now());
     let mut pass = Pass::default();
-    records(origin, client, &mut pass, (before, now)).await?;
-    jobs(origin, &mut pass, (before, now)).await?;
+    // Jobs first: they wait for nobody's answer.
+    jobs(origin, &mut pass, before).await?;
+    records(origin, client, &mut pass, before).await?;
     tracing::info!(
         found = pass.found,
         deducted = pass.deducted,
@@ -87,7 +87,7 @@ async fn records(
     origin: &Origin,
     client: &Client,
     pass: &mut Pass,
-    (before, now): (Timestamp, Timestamp),
+    before: Timestamp,
 ) -> Result<(), DbError> {
     let mut after = (Timestamp::from_unix_ms(0), Uuid::nil());
     loop {
@@ -96,22 +96,19 @@ async fn records(
         let Some(last) = page.last() else { return Ok(()) };
         after = (last.created_at, last.id);
         for record in &page {
-            let result = one_record(origin, client, record, now).await;
+            let result = one_record(origin, client, record).await;
             pass.count(record.id, result);
         }
     }
 }
 
-async fn one_record(
-    origin: &Origin,
-    client: &Client,
-    record: &PendingRecord,
-    now: Timestamp,
-) -> Result<Done, OneError> {
+async fn one_record(origin: &Origin, client: &Client, record: &PendingRecord) -> Result<Done, OneError> {
     let work = match &origin.config.jobs.work_lookup {
-        Some(receiver) => Some(work_lookup::ask(client, receiver, record, now).await?),
+        Some(receiver) => Some(work_lookup::ask(client, receiver, record, origin.clock.now()).await?),
         None => None,
     };
+    // Read after the answer: a pass may take hours, and what it books must not be dated back.
+    let now = origin.clock.now();
     let ended_for = (record.hold_ends_at <= now).then(|| record.hold_ends_at.distance(now));
     match (verdict(work, record.reserved_tokens, ended_for), record.job) {
         (Verdict::Wait, _) => Ok(Done::Left),
@@ -174,11 +171,7 @@ async fn release(
     Ok(Done::Failed)
 }
 
-async fn jobs(
-    origin: &Origin,
-    pass: &mut Pass,
-    (before, now): (Timestamp, Timestamp),
-) -> Result<(), DbError> {
+async fn jobs(origin: &Origin, pass: &mut Pass, before: Timestamp) -> Result<(), DbError> {
     let mut after = Uuid::nil();
     loop {
         let read = |tx: Tx| async move { article_jobs::undecided(&tx, before, after, PAGE).await };
@@ -186,6 +179,7 @@ async fn jobs(
         let Some(last) = page.last() else { return Ok(()) };
         after = *last;
         for id in &page {
+            let now = origin.clock.now();
             let charge = |tx: Tx| async move { charge_again(&tx, *id, now).await };
             let result = origin.database.run_tx("reconcile_charge", charge).await;
             pass.count(*id, result.map_err(OneError::from));

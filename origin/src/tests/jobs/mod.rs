@@ -7,7 +7,9 @@ mod articles;
 mod books;
 mod reconcile;
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Bytes;
@@ -22,6 +24,7 @@ use tollgate_shared::crypto;
 
 use super::service::Service;
 use super::stage::{Answer, Call};
+use crate::clock::TestClock;
 use crate::db::look;
 
 const SECRET: &str = "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
@@ -30,7 +33,11 @@ const SECRET: &str = "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 #[derive(Clone, Default)]
 pub(super) struct Backend {
     got: Arc<Mutex<Vec<(String, Value)>>>,
+    /// Ids of messages, to drop repeats by.
+    ids: Arc<Mutex<BTreeSet<String>>>,
     lookup: Arc<Mutex<Option<(u16, Value)>>>,
+    /// How long a lookup takes, on the test's clock.
+    slow: Arc<Mutex<Option<(TestClock, Duration)>>>,
 }
 
 async fn take(State(backend): State<Backend>, uri: Uri, headers: HeaderMap, body: Bytes) -> Response {
@@ -45,7 +52,19 @@ async fn take(State(backend): State<Backend>, uri: Uri, headers: HeaderMap, body
         return StatusCode::UNAUTHORIZED.into_response();
     }
     let body = serde_json::from_slice(&body).unwrap();
+    let asked_before = !backend
+        .ids
+        .lock()
+        .unwrap()
+        .insert(header("webhook-id").to_owned());
+    if asked_before {
+        // Standard Webhooks: a repeat is taken and nothing is done.
+        return StatusCode::OK.into_response();
+    }
     backend.got.lock().unwrap().push((uri.path().to_owned(), body));
+    if let ("/lookup", Some((clock, takes))) = (uri.path(), &*backend.slow.lock().unwrap()) {
+        clock.advance(*takes);
+    }
     match (uri.path(), backend.lookup.lock().unwrap().clone()) {
         ("/lookup", Some((status, answer))) => {
             (StatusCode::from_u16(status).unwrap(), answer.to_string()).into_response()
@@ -74,6 +93,11 @@ impl Backend {
     /// What lookups are answered from now on.
     pub(super) fn will_say(&self, status: u16, answer: Value) {
         *self.lock_lookup() = Some((status, answer));
+    }
+
+    /// How long lookups take from now on.
+    pub(super) fn will_take(&self, clock: &TestClock, takes: Duration) {
+        *self.slow.lock().unwrap() = Some((clock.clone(), takes));
     }
 
     fn lock_lookup(&self) -> std::sync::MutexGuard<'_, Option<(u16, Value)>> {
