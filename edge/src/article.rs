@@ -16,7 +16,7 @@ use tollgate_shared::id::UserId;
 
 use crate::answer::Answer;
 use crate::caller::{Asked, Fingerprint, Target};
-use crate::checkout::{HEADERS, ask_caller, is_json, is_key, malformed};
+use crate::checkout::{HEADERS, ask_caller, is_json, is_key, malformed, unusable};
 use crate::receive::{self, Callers};
 use crate::{Call, cors, port, session};
 
@@ -63,7 +63,27 @@ async fn try_generate(call: &Call<'_>, headers: &str) -> Result<Answer, Answer> 
 }
 
 fn read(bytes: &[u8]) -> Result<Body, Answer> {
-    serde_json::from_slice(bytes).map_err(|error| malformed(&error))
+    let body: Body = serde_json::from_slice(bytes).map_err(|error| malformed(&error))?;
+    if body
+        .input
+        .iter()
+        .any(|(key, value)| key.contains('\0') || holds_nul(value))
+    {
+        return Err(unusable("input holds U+0000, which cannot be kept."));
+    }
+    Ok(body)
+}
+
+/// JSON has U+0000, Postgres' jsonb does not. The depth is `serde_json`'s limit of 128.
+fn holds_nul(value: &Value) -> bool {
+    match value {
+        Value::String(text) => text.contains('\0'),
+        Value::Array(items) => items.iter().any(holds_nul),
+        Value::Object(members) => members
+            .iter()
+            .any(|(key, value)| key.contains('\0') || holds_nul(value)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => false,
+    }
 }
 
 fn asked(user: &UserId, key: &str, delivery: String, body: &Body) -> Asked {
@@ -102,6 +122,9 @@ mod tests {
             br#"{"input":"x"}"#,
             br#"{"input":{},"amount":1}"#,
             br#"{"input":{},"input":{}}"#,
+            br#"{"input":{"a":[{"b":"\u0000"}]}}"#,
+            br#"{"input":{"a":{"\u0000":1}}}"#,
+            br#"{"input":{"\u0000":1}}"#,
             b"{\"input\":{\"a\":\"\xe9\"}}",
         ] {
             let refused = read(bad).unwrap_err().status;

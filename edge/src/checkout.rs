@@ -212,7 +212,7 @@ pub(crate) fn malformed(error: &serde_json::Error) -> Answer {
     ))
 }
 
-fn unusable(detail: &str) -> Answer {
+pub(crate) fn unusable(detail: &str) -> Answer {
     Answer::problem(&Problem::new(400, "malformed-body", "The body cannot be read").detail(detail))
 }
 

@@ -43,8 +43,6 @@ pub(crate) struct Job {
     pub(crate) id: Uuid,
     /// Whose tokens.
     pub(crate) company: CompanyId,
-    /// What the generator got.
-    pub(crate) input: Value,
     /// Where it stands.
     pub(crate) status: JobStatus,
     /// Tokens held for it.
@@ -57,11 +55,13 @@ pub(crate) struct Job {
     pub(crate) article: Option<String>,
     /// Why not, of a job that failed or waits.
     pub(crate) error_message: Option<String>,
-    /// Charges tried again.
+    /// Charges refused, each under a key of its own.
     pub(crate) retry_count: i32,
+    /// Since when it has its status.
+    pub(crate) updated_at: Timestamp,
 }
 
-const COLUMNS: &str = "id, company_id, input, status, reserved_tokens, used_tokens, charge_key, article_id, error_message, retry_count";
+const COLUMNS: &str = "id, company_id, status, reserved_tokens, used_tokens, charge_key, article_id, error_message, retry_count, updated_at";
 
 /// Writes a job; false where the user's key has one already (waiting for a twin that has not committed).
 pub(crate) async fn insert(tx: &Tx, job: &NewJob<'_>, now: Timestamp) -> Result<bool, DbError> {
@@ -82,12 +82,16 @@ pub(crate) async fn insert(tx: &Tx, job: &NewJob<'_>, now: Timestamp) -> Result<
     Ok(tx.execute(sql, params).await? == 1)
 }
 
-/// The job of a user's key.
-pub(crate) async fn find_of_key(tx: &Tx, user: &UserId, key: &str) -> Result<Option<Job>, DbError> {
-    let sql =
-        format!("select {COLUMNS} from tollgate.article_jobs where user_id = $1 and idempotency_key = $2");
-    let row = tx.query_opt(&sql, &[&user.as_str(), &key]).await?;
-    row.as_ref().map(read_job).transpose()
+/// The job of a user's key, and the tokens held for it; none where it was made with another input.
+///
+/// The inputs are compared as the server keeps them: a number that went there and back need not be the same one here.
+pub(crate) async fn find_repeated(tx: &Tx, job: &NewJob<'_>) -> Result<Option<(Uuid, i64)>, DbError> {
+    let sql = "select id, reserved_tokens from tollgate.article_jobs \
+               where user_id = $1 and idempotency_key = $2 and input = $3";
+    let params: Params<'_> = &[&job.user.as_str(), &job.key, &job.input];
+    let row = tx.query_opt(sql, params).await?;
+    row.map(|row| Ok((row.try_get("id")?, row.try_get("reserved_tokens")?)))
+        .transpose()
 }
 
 /// A job, locked until the transaction ends.
@@ -210,7 +214,6 @@ fn read_job(row: &Row) -> Result<Job, DbError> {
     Ok(Job {
         id: row.try_get("id")?,
         company: read_text(row, "company_id", "article_jobs.company_id")?,
-        input: row.try_get("input")?,
         status: known.ok_or_else(|| unreadable("article_jobs.status"))?,
         reserved_tokens: row.try_get("reserved_tokens")?,
         used_tokens: row.try_get("used_tokens")?,
@@ -218,6 +221,7 @@ fn read_job(row: &Row) -> Result<Job, DbError> {
         article: row.try_get("article_id")?,
         error_message: row.try_get("error_message")?,
         retry_count: row.try_get("retry_count")?,
+        updated_at: row.try_get::<_, Instant>("updated_at")?.0,
     })
 }
 

@@ -21,9 +21,9 @@ use super::body::{self, BodyError, CALL_BYTES_MAX};
 use crate::Origin;
 use crate::db::article_jobs::Job;
 use crate::db::tokens::{ArticleId, TokenError};
-use crate::domain::jobs::Report;
+use crate::domain::jobs::{JobStatus, Report};
 use crate::domain::tokens::TokenAmount;
-use crate::jobs::report::{ReportError, report};
+use crate::jobs::report::{CHARGE_FAILED, ReportError, report};
 use crate::service_keys::{self, KeyError, Scope};
 use crate::telemetry::Chain;
 
@@ -93,7 +93,7 @@ fn refused(error: &ReportError) -> Problem {
         ReportError::Differs => Problem::new(422, "report-differs", "The job was reported differently")
             .detail("tokens_used differs from the first report, which stays.")
             .with("field", "tokens_used"),
-        ReportError::Tokens(TokenError::Db(error)) if error.is_unavailable() => unavailable(),
+        ReportError::Tokens(TokenError::Db(error)) if error.is_passing() => unavailable(),
         ReportError::Tokens(_) => internal(),
     }
 }
@@ -154,7 +154,7 @@ fn checked(body: Body) -> Result<Report, RouteError> {
 
 fn answer(job: Job) -> Answer {
     let used = job.used_tokens.unwrap_or_default().min(job.reserved_tokens);
-    let is_charged = job.status == crate::domain::jobs::JobStatus::Completed;
+    let is_charged = job.status == JobStatus::Completed;
     Answer {
         job_id: job.id.to_string(),
         status: job.status.label(),
@@ -162,6 +162,15 @@ fn answer(job: Job) -> Answer {
         tokens_used: job.used_tokens,
         tokens_charged: if is_charged { used } else { 0 },
         article_id: job.article,
-        error_message: job.error_message,
+        error_message: job.error_message.map(told),
+    }
+}
+
+/// What the database wrote for a person stays in the table.
+fn told(error_message: String) -> String {
+    if error_message.starts_with(CHARGE_FAILED) {
+        CHARGE_FAILED.to_owned()
+    } else {
+        error_message
     }
 }

@@ -12,12 +12,12 @@ use axum::extract::State;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
 use tollgate_shared::problem::Problem;
 
 use super::answer::{ProblemAnswer, internal, json, unavailable};
 use super::body::{self, BodyError, CALL_BYTES_MAX};
 use super::hop::Hop;
+use super::strict::StrictObject;
 use crate::Origin;
 use crate::db::tokens::TokenError;
 use crate::domain::jobs::{ESTIMATE, JobStatus};
@@ -31,7 +31,7 @@ const KEY_BYTES_MAX: usize = 255;
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Body {
     idempotency_key: String,
-    input: Map<String, Value>,
+    input: StrictObject,
 }
 
 #[derive(Serialize)]
@@ -106,7 +106,7 @@ fn refused(error: &GenerateError, upgrade_url: &str) -> Problem {
                 .with("available", *available)
                 .with("upgradeUrl", upgrade_url)
         }
-        GenerateError::Tokens(TokenError::Db(error)) if error.is_unavailable() => unavailable(),
+        GenerateError::Tokens(TokenError::Db(error)) if error.is_passing() => unavailable(),
         GenerateError::Tokens(_) => internal(),
     }
 }
@@ -136,7 +136,7 @@ async fn call(origin: &Origin, hop: &Hop, headers: &HeaderMap) -> Result<Begun, 
     let call = Call {
         user,
         key: body.idempotency_key,
-        input: Value::Object(body.input),
+        input: body.input.0,
         delivery: hop.delivery(),
         now: hop.received_at(),
     };

@@ -19,6 +19,7 @@ mod hop;
 pub(crate) mod metrics;
 mod service;
 mod status;
+mod strict;
 mod test_clock;
 
 use std::future::Future;

@@ -1,6 +1,6 @@
-//! The caller's metadata: any JSON object, read strictly.
+//! A caller's own JSON, any object, read strictly.
 //!
-//! body → **[`Metadata`]** → `token_deduction_records.metadata` (jsonb).
+//! body → **[`StrictObject`]** → `token_deduction_records.metadata`, `article_jobs.input` (jsonb).
 //!
 //! Invariants: no key twice, at any depth (parsers differ in which one they keep); no U+0000, which JSON has and jsonb
 //! does not: it would fail in the database, in a transaction that others share. Depth is `serde_json`'s limit of
@@ -13,15 +13,15 @@ use serde_json::{Map, Number, Value};
 
 /// An object.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Metadata(pub(super) Value);
+pub(super) struct StrictObject(pub(super) Value);
 
-impl<'de> Deserialize<'de> for Metadata {
+impl<'de> Deserialize<'de> for StrictObject {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let Strict(value) = Strict::deserialize(deserializer)?;
         if value.is_object() {
             Ok(Self(value))
         } else {
-            Err(D::Error::custom("metadata is an object"))
+            Err(D::Error::custom("an object is expected"))
         }
     }
 }
@@ -99,10 +99,10 @@ fn checked<E: Error>(text: &str) -> Result<&str, E> {
 
 #[cfg(test)]
 mod tests {
-    use super::Metadata;
+    use super::StrictObject;
 
     #[test]
-    fn metadata_is_an_object_that_jsonb_can_keep_as_it_is() {
+    fn an_object_is_one_that_jsonb_can_keep_as_it_is() {
         for (text, taken) in [
             ("{}", true),
             (r#"{"a":{"b":[1,-2,2.5,"x",null,true,{"c":"\u6587"}]}}"#, true),
@@ -116,9 +116,9 @@ mod tests {
             (r#""text""#, false),
             ("null", false),
         ] {
-            let read = serde_json::from_str::<Metadata>(text);
+            let read = serde_json::from_str::<StrictObject>(text);
             assert_eq!(read.is_ok(), taken, "{text}");
-            if let Ok(Metadata(value)) = read {
+            if let Ok(StrictObject(value)) = read {
                 assert_eq!(value, serde_json::from_str::<serde_json::Value>(text).unwrap());
             }
         }

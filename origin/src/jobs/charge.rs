@@ -2,7 +2,8 @@
 //!
 //! `report`, `reconcile` (job locked) → **charge** → `token_settle`, or `deduct_tokens_atomic` after a refusal.
 //!
-//! A refusal for lack of balance is final for its key, so the next try has the next key. The job's row is locked
+//! A refusal is final for its key, so the next try has the next key. A job's keys are ordinary keys of the service API,
+//! which may have ended or used one: then the record tells whether the job is paid. The job's row is locked
 //! meanwhile: of two tries there is one at a time, and a key comes after its predecessor has failed for good.
 //! Not here: how much (`domain::jobs`), what is written into the job.
 
@@ -18,8 +19,8 @@ use crate::db::{DbError, Tx};
 pub(super) enum Charged {
     /// The tokens are deducted.
     Done,
-    /// They are not there; final for this key.
-    Short,
+    /// They are not, and under this key they never will be: too few, or somebody else ended or took the key.
+    Refused(TokenRefusal),
 }
 
 /// Deducts a job's tokens; `None`: it used none, so what is held goes back.
@@ -34,19 +35,39 @@ pub(super) async fn charge(
         (Some(amount), true) => settle(tx, job, amount, now).await,
         (Some(amount), false) => deduct(tx, job, amount, now).await,
         (None, true) => {
-            tokens::release(tx, &job.charge_key, &job.company, Some("nothing was used"), now).await?;
+            give_back(tx, job, "nothing was used", now).await?;
             Ok(Charged::Done)
         }
         (None, false) => Ok(Charged::Done),
     }
 }
 
+/// Gives back what a job holds, if it holds anything: the service API may have ended its reservation.
+pub(super) async fn give_back(tx: &Tx, job: &Job, reason: &str, now: Timestamp) -> Result<(), TokenError> {
+    let release = tokens::release(tx, &job.charge_key, &job.company, Some(reason), now);
+    match tx.savepoint(release).await {
+        Err(error) if error.refusal() == Some(TokenRefusal::NotReserved) => Ok(()),
+        released => released.map(drop),
+    }
+}
+
 async fn settle(tx: &Tx, job: &Job, amount: TokenAmount, now: Timestamp) -> Result<Charged, TokenError> {
-    let record = tokens::settle(tx, &job.charge_key, &job.company, amount, now).await?;
-    Ok(match record.outcome.status {
-        Some(RecordStatus::Completed | RecordStatus::Compensated) => Charged::Done,
-        Some(RecordStatus::Failed | RecordStatus::Pending) | None => Charged::Short,
-    })
+    let settle = tokens::settle(tx, &job.charge_key, &job.company, amount, now);
+    match tx.savepoint(settle).await {
+        Ok(record) => Ok(record.outcome.refusal.map_or(Charged::Done, Charged::Refused)),
+        Err(error) if error.refusal().is_some() => ended_elsewhere(tx, job, error).await,
+        Err(error) => Err(error),
+    }
+}
+
+/// The reservation was ended through the service API: the record tells whether the job is paid.
+async fn ended_elsewhere(tx: &Tx, job: &Job, error: TokenError) -> Result<Charged, TokenError> {
+    let record = tokens::record_by_key(tx, &job.charge_key, &job.company).await?;
+    match record.and_then(|record| record.outcome.status) {
+        Some(RecordStatus::Completed | RecordStatus::Compensated) => Ok(Charged::Done),
+        Some(RecordStatus::Failed) => Ok(Charged::Refused(TokenRefusal::NotReserved)),
+        Some(RecordStatus::Pending) | None => Err(error),
+    }
 }
 
 async fn deduct(tx: &Tx, job: &Job, amount: TokenAmount, now: Timestamp) -> Result<Charged, TokenError> {
@@ -60,7 +81,11 @@ async fn deduct(tx: &Tx, job: &Job, amount: TokenAmount, now: Timestamp) -> Resu
     let outcome = tokens::deduct(tx, &deduction, now).await?;
     match outcome.refusal {
         None => Ok(Charged::Done),
-        Some(TokenRefusal::InsufficientBalance) => Ok(Charged::Short),
+        Some(
+            refusal @ (TokenRefusal::InsufficientBalance
+            | TokenRefusal::IdempotencyKeyReused
+            | TokenRefusal::Released),
+        ) => Ok(Charged::Refused(refusal)),
         Some(refusal) => Err(TokenError::Refused {
             refusal,
             field: outcome.field,

@@ -12,7 +12,7 @@ use tollgate_shared::time::Timestamp;
 use uuid::Uuid;
 
 use crate::Origin;
-use crate::db::article_jobs::{self, Job, NewJob};
+use crate::db::article_jobs::{self, NewJob};
 use crate::db::outbox::{self, NewEffect};
 use crate::db::sqlstate::TokenRefusal;
 use crate::db::tokens::{self, CompanyId, Deduction, TokenAmount, TokenError};
@@ -126,8 +126,8 @@ async fn begin(tx: &Tx, call: &Call, id: Uuid) -> Result<Begun, GenerateError> {
         delivery: call.delivery,
     };
     if !article_jobs::insert(tx, &job, call.now).await? {
-        let first = article_jobs::find_of_key(tx, &call.user, &call.key).await?;
-        return repeat(first.as_ref(), call);
+        let first = article_jobs::find_repeated(tx, &job).await?;
+        return first.map(repeated).ok_or(GenerateError::KeyReused);
     }
     reserve(tx, &company, id, call.now).await?;
     // After this point the generator must be triggered.
@@ -139,14 +139,11 @@ async fn begin(tx: &Tx, call: &Call, id: Uuid) -> Result<Begun, GenerateError> {
     })
 }
 
-fn repeat(first: Option<&Job>, call: &Call) -> Result<Begun, GenerateError> {
-    match first {
-        Some(job) if job.input == call.input => Ok(Begun {
-            id: job.id,
-            reserved_tokens: job.reserved_tokens,
-            repeated: true,
-        }),
-        Some(_) | None => Err(GenerateError::KeyReused),
+const fn repeated((id, reserved_tokens): (Uuid, i64)) -> Begun {
+    Begun {
+        id,
+        reserved_tokens,
+        repeated: true,
     }
 }
 

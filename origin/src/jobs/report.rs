@@ -10,14 +10,16 @@
 use tollgate_shared::time::Timestamp;
 use uuid::Uuid;
 
-use super::charge::{Charged, charge};
+use super::charge::{Charged, charge, give_back};
 use crate::Origin;
 use crate::db::article_jobs::{self, Job};
-use crate::db::tokens::{self, TokenAmount, TokenError};
+use crate::db::tokens::{TokenAmount, TokenError};
 use crate::db::{DbError, Retry, Tx};
-use crate::domain::jobs::{CHARGE_TRIES_MAX, JobStatus, Report, Step, charge_key, on_report};
+use crate::domain::jobs::{JobStatus, Report, Step, after_refusal, charge_key, on_report};
 use crate::telemetry::Chain;
 
+/// Begins the message of a job whose charge met an error of ours; what follows is for a person who reads the table.
+pub(crate) const CHARGE_FAILED: &str = "ChargeFailed";
 /// `token_release` takes no longer reason.
 const REASON_CHARS_MAX: usize = 200;
 
@@ -65,7 +67,7 @@ pub(crate) async fn report(
     tracing::error!(job.id = %id, error = %Chain(&error), "the tokens of job {id} were not moved");
     match report {
         Report::Succeeded { .. } => {
-            let reason = &Chain(&error).to_string();
+            let reason = &format!("{CHARGE_FAILED}: {}", Chain(&error));
             let owe = |tx: Tx| async move { owe(&tx, id, report, reason, now).await };
             origin.database.run_tx("article_owed", owe).await
         }
@@ -85,7 +87,7 @@ async fn judge(tx: &Tx, id: Uuid, report: &Report, now: Timestamp) -> Result<Job
         }
         Step::Release => {
             let reason = reason(report);
-            tokens::release(tx, &job.charge_key, &job.company, Some(&reason), now).await?;
+            give_back(tx, &job, &reason, now).await?;
             job.status = JobStatus::Failed;
             job.error_message = Some(reason);
         }
@@ -110,15 +112,11 @@ pub(super) async fn charge_and_note(
             job.status = JobStatus::Completed;
             job.error_message = None;
         }
-        Charged::Short => {
+        Charged::Refused(refusal) => {
+            let is_owed = job.status == JobStatus::PendingTokenDeduction;
+            job.status = after_refusal(is_owed.then(|| job.updated_at.distance(now)));
             job.retry_count = job.retry_count.saturating_add(1);
-            let is_last = job.retry_count >= CHARGE_TRIES_MAX;
-            job.status = if is_last {
-                JobStatus::Failed
-            } else {
-                JobStatus::PendingTokenDeduction
-            };
-            job.error_message = Some("InsufficientBalance".to_owned());
+            job.error_message = Some(format!("{refusal:?}"));
             job.charge_key =
                 charge_key(job.id, job.retry_count)
                     .parse()

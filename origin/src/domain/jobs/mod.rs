@@ -20,8 +20,9 @@ pub(crate) const HOLD: Duration = Duration::from_hours(24);
 pub(crate) const LEFT_ALONE: Duration = Duration::from_hours(1);
 /// With nobody to ask, a record is given up this long after its hold ended.
 pub(crate) const GIVEN_UP_AFTER: Duration = Duration::from_hours(24);
-/// An article whose tokens are still not there after so many tries is given up: three days, once an hour.
-pub(crate) const CHARGE_TRIES_MAX: i32 = 72;
+/// An article whose tokens are still not there after so long is given up. By time and not by tries: every report that
+/// is sent again, every process and every `reconcile tokens` is a try.
+pub(crate) const OWED_AT_MOST: Duration = Duration::from_hours(72);
 
 /// Where a job stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -115,7 +116,15 @@ fn charge(used_tokens: i64, reserved: i64) -> Step {
     Step::Charge(TokenAmount::new(used_tokens.min(reserved)).ok())
 }
 
-/// The key of a job's charge after `refused` refusals for lack of balance, each of which is final for its key.
+/// Where a job stands after its charge was refused; `owed_for`: how long its tokens have been owed, if they were already.
+pub(crate) fn after_refusal(owed_for: Option<Duration>) -> JobStatus {
+    match owed_for {
+        Some(owed_for) if owed_for >= OWED_AT_MOST => JobStatus::Failed,
+        Some(_) | None => JobStatus::PendingTokenDeduction,
+    }
+}
+
+/// The key of a job's charge after `refused` refusals, each of which is final for its key.
 pub(crate) fn charge_key(job: uuid::Uuid, refused: i32) -> String {
     if refused == 0 {
         job.to_string()

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use super::{JobStatus, Report, Step, Verdict, Work, charge_key, on_report, own_company, verdict};
+use super::{
+    JobStatus, Report, Step, Verdict, Work, after_refusal, charge_key, on_report, own_company, verdict,
+};
 use crate::domain::tokens::TokenAmount;
 
 /// status, tokens reported before (- none), report (tokens or failed) → step; 15000 are reserved.
@@ -83,6 +85,19 @@ fn tb_8_what_reconciliation_does_with_a_pending_record() {
             expected,
             "{work:?} {ended_for:?}"
         );
+    }
+}
+
+#[test]
+fn tb_8_tokens_are_owed_for_three_days_however_often_they_were_asked_for() {
+    for (owed_ms, expected) in [
+        (None, JobStatus::PendingTokenDeduction),
+        (Some(0), JobStatus::PendingTokenDeduction),
+        (Some(3 * 86_400_000 - 1), JobStatus::PendingTokenDeduction),
+        (Some(3 * 86_400_000), JobStatus::Failed),
+    ] {
+        let owed_for = owed_ms.map(Duration::from_millis);
+        assert_eq!(after_refusal(owed_for), expected, "{owed_ms:?}");
     }
 }
 

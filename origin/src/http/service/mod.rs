@@ -10,7 +10,6 @@
 
 mod call;
 mod error;
-mod metadata;
 mod read;
 mod wire;
 mod write;

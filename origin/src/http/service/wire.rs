@@ -9,9 +9,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tollgate_shared::time::Timestamp;
 
-use super::metadata::Metadata;
 use crate::db::sqlstate::TokenRefusal;
 use crate::db::tokens::{Outcome, Record, RecordStatus};
+use crate::http::strict::StrictObject;
 
 /// `deduct` and `reserve`.
 #[derive(Debug, Deserialize)]
@@ -21,7 +21,7 @@ pub(super) struct DeductRequest {
     pub(super) company_id: String,
     pub(super) article_id: String,
     pub(super) amount: i64,
-    pub(super) metadata: Option<Metadata>,
+    pub(super) metadata: Option<StrictObject>,
 }
 
 /// `reserve`: a deduction and how long it is held.
@@ -32,7 +32,7 @@ pub(super) struct ReserveRequest {
     pub(super) company_id: String,
     pub(super) article_id: String,
     pub(super) amount: i64,
-    pub(super) metadata: Option<Metadata>,
+    pub(super) metadata: Option<StrictObject>,
     pub(super) expires_in_seconds: Option<u32>,
 }
 

@@ -138,6 +138,11 @@ async fn tb_7_a_key_is_one_job_also_from_sixteen_connections_at_once() {
         (repeat.status, &repeat.headers["idempotency-replayed"]),
         (200, &"true".parse().unwrap())
     );
+    // Read, written and read again it is another number to serde_json; it is the same input.
+    for (key, status) in [("k-2", 202), ("k-2", 200)] {
+        let body = format!(r#"{{"idempotencyKey":"{key}","input":{{"x":-3.597847523160892e-242}}}}"#);
+        assert_eq!(shop.generate_text("user-1", body).await.status, status);
+    }
     let other = shop.generate("user-1", "k-1", json!({ "title": "Assam" })).await;
     assert_eq!((other.status, other.problem()), (422, "idempotency-mismatch"));
     assert_eq!(other.body["field"], "input");
@@ -231,6 +236,10 @@ async fn tb_7_any_other_error_leaves_the_job_pending_until_the_tokens_can_be_mov
         "{answer:?}"
     );
     assert_eq!(answer.body["tokens_charged"], 0);
+    assert_eq!(
+        answer.body["error_message"], "ChargeFailed",
+        "the table's words are not the caller's"
+    );
     let row = shop.job(&job).await;
     assert!(
         row["error_message"].as_str().unwrap().contains("23514"),
@@ -240,6 +249,46 @@ async fn tb_7_any_other_error_leaves_the_job_pending_until_the_tokens_can_be_mov
     let again = shop.report(&job, succeeded(900)).await;
     assert_eq!(again.body["status"], "completed", "a report again is a try again");
     assert_eq!(shop.service.available("user-1").await, 14_100);
+    shop.is_sound().await;
+}
+
+/// A job's key is an ordinary key of the service API, so somebody may end its reservation there.
+#[tokio::test]
+async fn tb_7_a_job_whose_reservation_was_ended_by_the_service_api_still_ends_and_is_paid_once() {
+    let shop = Shop::open().await;
+    shop.service.buy("user-1", 45_000).await;
+    let (mut jobs, client) = (Vec::new(), crate::gateway::user_core::Client::new().unwrap());
+    for key in ["released", "settled", "failed"] {
+        let answer = shop.generate("user-1", key, json!({})).await;
+        jobs.push(answer.body["jobId"].as_str().unwrap().to_owned());
+    }
+    let end = async |route: &str, job: &str, amount: Option<i64>| {
+        let mut body = json!({ "idempotency_key": job, "company_id": "user-1" });
+        if let Some(amount) = amount {
+            body["amount"] = json!(amount);
+        }
+        let answer = shop.service.post(route, body).await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+    };
+    end("release", &jobs[0], None).await;
+    end("settle", &jobs[1], Some(700)).await;
+    end("settle", &jobs[2], Some(50)).await;
+
+    let owed = shop.report(&jobs[0], succeeded(900)).await;
+    assert_eq!(
+        (&owed.body["status"], &owed.body["error_message"]),
+        (&json!("pending_token_deduction"), &json!("NotReserved"))
+    );
+    let paid = shop.report(&jobs[1], succeeded(900)).await;
+    assert_eq!(paid.body["status"], "completed", "paid already, whatever it cost");
+    let failed = json!({ "outcome": "failed", "reason": "the model refused" });
+    assert_eq!(shop.report(&jobs[2], failed).await.body["status"], "failed");
+    shop.service.stage.clock.advance(Duration::from_hours(1));
+    crate::jobs::reconcile::reconcile(&shop.service.stage.origin, &client)
+        .await
+        .unwrap();
+    assert_eq!(shop.job(&jobs[0]).await["status"], "completed");
+    assert_eq!(shop.service.available("user-1").await, 45_000 - 900 - 700 - 50);
     shop.is_sound().await;
 }
 
@@ -288,6 +337,16 @@ async fn tb_7_bad_calls_are_refused_and_write_nothing() {
             r#"{"idempotencyKey":"a b","input":{}}"#,
             400,
             "idempotency-key-malformed",
+        ),
+        (
+            r#"{"idempotencyKey":"k","input":{"a":["\u0000"]}}"#,
+            400,
+            "malformed-body",
+        ),
+        (
+            r#"{"idempotencyKey":"k","input":{"a":{"b":1,"b":2}}}"#,
+            400,
+            "malformed-body",
         ),
     ] {
         let answer = shop.generate_text("user-1", body.to_owned()).await;

@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::{Shop, succeeded};
+use crate::clock::Clock as _;
 use crate::db::look;
 use crate::gateway::user_core::Client;
 use crate::jobs::reconcile::{Pass, reconcile};
@@ -102,11 +103,42 @@ async fn tb_8_running_work_and_a_backend_that_fails_decide_nothing() {
         (200, json!("no")),
     ] {
         shop.backend.will_say(status, answer);
+        shop.service.stage.clock.advance(HOUR);
         let pass = pass(&shop).await;
         assert_eq!(figures(&pass), [1, 0, 0, 0, 1], "{status}");
     }
+    shop.backend.will_say(200, json!({ "state": "running" }));
+    shop.service.stage.clock.advance(HOUR);
+    assert_eq!(
+        figures(&pass(&shop).await),
+        [1, 0, 0, 1, 0],
+        "a receiver that drops repeats hears a new question"
+    );
     assert_eq!(shop.job(&job).await["status"], "generating");
     assert_eq!(shop.service.available("user-1").await, 5_000, "still held");
+}
+
+#[tokio::test]
+async fn tb_8_what_a_long_pass_books_is_dated_when_it_is_booked_and_owed_jobs_do_not_wait_for_it() {
+    let shop = Shop::open().await;
+    shop.service.buy("user-1", 16_000).await;
+    let owed = shop.begin().await;
+    look::break_table(&shop.service.stage.admin, "token_usage_logs").await;
+    shop.report(&owed, succeeded(900)).await;
+    look::mend_table(&shop.service.stage.admin, "token_usage_logs").await;
+    reserve(&shop, "r-1").await;
+    shop.backend
+        .will_say(200, json!({ "state": "exists", "tokensUsed": 7 }));
+    shop.backend.will_take(&shop.service.stage.clock, HOUR);
+    shop.service.stage.clock.advance(HOUR);
+    let began = shop.service.stage.clock.now();
+    assert_eq!(figures(&pass(&shop).await), [2, 2, 0, 0, 0]);
+    let admin = &shop.service.stage.admin;
+    for (key, when) in [(owed.as_str(), began), ("r-1", began.plus(HOUR))] {
+        let record = look::row(admin, "token_deduction_records", "idempotency_key", key).await;
+        let completed: jiff::Timestamp = record["completed_at"].as_str().unwrap().parse().unwrap();
+        assert_eq!(completed.as_millisecond(), when.unix_ms(), "{key}");
+    }
 }
 
 #[tokio::test]
@@ -140,12 +172,18 @@ async fn tb_8_an_article_that_is_never_paid_ends_failed() {
     let job = shop.begin().await;
     shop.service.stage.clock.advance(Duration::from_hours(25));
     assert_eq!(shop.service.deduct("other", "user-1", 15_000).await.status, 200);
-    shop.report(&job, succeeded(900)).await;
-    shop.service.stage.clock.advance(HOUR);
-    for _ in 0..70 {
-        assert_eq!(figures(&pass(&shop).await), [1, 0, 0, 1, 0]);
+    for _ in 0..80 {
+        let owed = shop.report(&job, succeeded(900)).await;
+        assert_eq!(
+            owed.body["status"], "pending_token_deduction",
+            "asking often ends nothing"
+        );
     }
-    assert_eq!(figures(&pass(&shop).await), [1, 0, 1, 0, 0]);
+    shop.service.stage.clock.advance(71 * HOUR);
+    assert_eq!(figures(&pass(&shop).await), [1, 0, 0, 1, 0]);
+    assert_eq!(figures(&pass(&shop).await), [1, 0, 0, 1, 0], "another process");
+    shop.service.stage.clock.advance(HOUR);
+    assert_eq!(figures(&pass(&shop).await), [1, 0, 1, 0, 0], "three days");
     let row = shop.job(&job).await;
     assert_eq!(
         (&row["status"], &row["error_message"]),
