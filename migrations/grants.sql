@@ -75,5 +75,6 @@ grant execute on function
     tollgate.token_record_by_key(text, text),
     tollgate.token_release(text, text, text, timestamptz),
     tollgate.token_reserve(text, text, text, bigint, jsonb, timestamptz, uuid, timestamptz),
+    tollgate.token_revoke_grant(text, uuid, timestamptz),
     tollgate.token_settle(text, text, bigint, timestamptz)
 to tollgate_app;

@@ -4,7 +4,7 @@
 --   p_company_id       whose
 --   p_transaction_id   the id of the ledger transaction
 --   p_operation_key    names the effect; ledger_post refuses a second one
---   p_kind             token_grant, token_expire, token_settle, token_compensate
+--   p_kind             token_grant, token_expire, token_settle, token_compensate, token_revoke
 --   p_counter          token_issued, token_used or token_expired: the account on the other side
 --   p_monthly, p_promotional, p_purchased   signed changes of the three balances; at least one is not zero
 --   p_occurred_at      when it fell due or happened

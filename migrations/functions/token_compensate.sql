@@ -12,7 +12,8 @@
 --   TK009 the record is not completed, so there is nothing to take back
 -- Each share goes back into the bucket it came from, which opens again if it was spent. The share of a bucket that has
 --   expired goes where the plan says (company_subscriptions.expired_share_days): it expires at once by an entry of its own,
---   or becomes a promotional bucket of that many days.
+--   or becomes a promotional bucket of that many days. The share of a bucket that was revoked (token_revoke_grant) is taken back
+--   by an entry of its own: its money was paid back.
 -- Locks the company. Callers: tollgate_app, through `origin::db::tokens`.
 
 create or replace function tollgate.token_compensate(
@@ -34,6 +35,7 @@ declare
     v_late_monthly bigint;
     v_late_promotional bigint;
     v_late bigint;
+    v_revoked bigint;
     v_key text := 'token_compensate:' || p_company_id || ':' || p_idempotency_key;
     v_id uuid := tollgate.token_new_id(p_now);
 begin
@@ -59,18 +61,19 @@ begin
     from tollgate.company_subscriptions as company
     where company.company_id = p_company_id;
     select coalesce(sum(share.amount) filter (where bucket.kind = 'monthly'), 0)::bigint,
-        coalesce(sum(share.amount) filter (where bucket.kind = 'promotional'), 0)::bigint
-    into v_late_monthly, v_late_promotional
+        coalesce(sum(share.amount) filter (where bucket.kind = 'promotional'), 0)::bigint,
+        coalesce(sum(share.amount) filter (where bucket.state = 'revoked'), 0)::bigint
+    into v_late_monthly, v_late_promotional, v_revoked
     from unnest(v_record.bucket_ids, v_record.bucket_amounts) as share (id, amount)
     join tollgate.token_buckets as bucket on bucket.company_id = p_company_id and bucket.id = share.id
-    where bucket.expires_at <= p_now;
+    where bucket.expires_at <= p_now or bucket.state = 'revoked';
     v_late := v_late_monthly + v_late_promotional;
 
     update tollgate.token_buckets as bucket
     set remaining = bucket.remaining + share.amount, state = 'open', updated_at = p_now
     from unnest(v_record.bucket_ids, v_record.bucket_amounts) as share (id, amount)
     where bucket.company_id = p_company_id and bucket.id = share.id
-        and (bucket.expires_at is null or bucket.expires_at > p_now);
+        and (bucket.expires_at is null or bucket.expires_at > p_now) and bucket.state <> 'revoked';
 
     if v_late > 0 and v_days > 0 then
         insert into tollgate.token_buckets
@@ -92,6 +95,12 @@ begin
                 p_company_id, v_id, 'token_expire:' || p_company_id || ':' || v_id, 'token_expire', 'token_expired',
                 -v_late_monthly, -v_late_promotional, 0, p_now, p_now);
         end if;
+    end if;
+    if v_revoked > 0 then
+        v_id := tollgate.token_new_id(p_now);
+        perform tollgate.token_book(
+            p_company_id, v_id, 'token_revoke:' || p_company_id || ':' || v_id, 'token_revoke', 'token_issued',
+            0, 0, -v_revoked, p_now, p_now);
     end if;
 
     update tollgate.token_deduction_records as record

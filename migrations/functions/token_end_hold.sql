@@ -8,7 +8,8 @@
 --   p_now                       when it is recorded
 -- Returns the tokens spent out of each of the reservation's buckets, in its order.
 -- Compare-and-set: a reservation that is not held any more raises TK008, and nothing changes.
--- The ledger entry of what is spent is the caller's; what goes back into a bucket that has expired meanwhile expires.
+-- The ledger entry of what is spent is the caller's; what goes back into a bucket that has expired meanwhile expires, what
+--   goes back into one that was revoked (token_revoke_grant) is taken back too.
 -- Locks: the company is locked by the caller. Callers: functions/token_*.sql only.
 
 create or replace function tollgate.token_end_hold(
@@ -52,7 +53,8 @@ begin
         v_spent[i] := v_part;
         update tollgate.token_buckets as bucket
         set reserved = bucket.reserved - v_held[i],
-            remaining = bucket.remaining - case when bucket.state = 'expired' then v_held[i] else v_part end,
+            remaining = bucket.remaining
+                - case when bucket.state in ('expired', 'revoked') then v_held[i] else v_part end,
             state = case when bucket.state = 'open' and bucket.remaining = v_part then 'empty' else bucket.state end,
             updated_at = p_now
         where bucket.company_id = p_company_id and bucket.id = v_bucket_ids[i]
@@ -64,6 +66,11 @@ begin
                 case when v_kind = 'monthly' then v_part - v_held[i] else 0 end,
                 case when v_kind = 'promotional' then v_part - v_held[i] else 0 end,
                 0, p_at, p_now);
+        elsif v_state = 'revoked' and v_held[i] > v_part then
+            v_id := tollgate.token_new_id(p_now);
+            perform tollgate.token_book(
+                p_company_id, v_id, 'token_revoke:' || p_company_id || ':' || v_id, 'token_revoke', 'token_issued',
+                0, 0, v_part - v_held[i], p_at, p_now);
         end if;
     end loop;
     return v_spent;

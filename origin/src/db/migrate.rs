@@ -148,6 +148,10 @@ const FUNCTIONS: [(&str, &str); 30] = [
     ),
     ("token_release.sql", sql_file!("functions/token_release.sql")),
     ("token_reserve.sql", sql_file!("functions/token_reserve.sql")),
+    (
+        "token_revoke_grant.sql",
+        sql_file!("functions/token_revoke_grant.sql"),
+    ),
     ("token_settle.sql", sql_file!("functions/token_settle.sql")),
 ];
 

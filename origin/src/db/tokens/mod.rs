@@ -17,6 +17,7 @@ use tokio_postgres::types::Json;
 use tollgate_shared::time::Timestamp;
 use uuid::Uuid;
 
+pub(crate) use self::rows::Revocation;
 pub use self::rows::{Balance, Outcome, Record, RecordStatus, Taken};
 use super::sqlstate::TokenRefusal;
 use super::tx::Params;
@@ -262,6 +263,22 @@ pub async fn grant(tx: &Tx, grant: &Grant, now: Timestamp) -> Result<bool, Token
     ];
     let row = tx.query_one(GRANT, params).await.map_err(refused)?;
     Ok(row.try_get(0).map_err(DbError::from)?)
+}
+
+const REVOKE_GRANT: &str = "\
+-- token_revoke_grant
+select tollgate.token_revoke_grant($1, $2, $3)";
+
+/// Takes back what is left of purchased tokens whose purchase was paid back, once; `None` where nothing was given.
+pub(crate) async fn revoke_grant(
+    tx: &Tx,
+    key: &TokenKey,
+    now: Timestamp,
+) -> Result<Option<Revocation>, TokenError> {
+    let (key, id) = (key.as_str(), new_id(now)?);
+    let row = tx.query_one(REVOKE_GRANT, &[&key, &id, &Instant(now)]).await;
+    let found: Option<Json<_>> = row.map_err(refused)?.try_get(0).map_err(DbError::from)?;
+    Ok(found.map(|Json(revocation)| revocation))
 }
 
 const PLAN_SET: &str = "\

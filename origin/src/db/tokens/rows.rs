@@ -120,6 +120,30 @@ impl Balance {
     }
 }
 
+/// What became of a grant that was taken back: the JSON of `token_revoke_grant`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub(crate) struct Revocation {
+    /// It was taken back before this call.
+    pub(crate) idempotent: bool,
+    /// Whose tokens they were.
+    pub(crate) company_id: String,
+    /// All that had been given.
+    pub(crate) granted: i64,
+    /// Taken back by the call, or by the first one.
+    pub(crate) revoked: i64,
+    /// What reservations hold now; taken back as they give it back.
+    pub(crate) held: i64,
+}
+
+impl Revocation {
+    /// Tokens that were spent, so that nothing can take them back.
+    pub(crate) const fn spent(&self) -> i64 {
+        self.granted
+            .saturating_sub(self.revoked)
+            .saturating_sub(self.held)
+    }
+}
+
 /// The JSON of `deduct_tokens_atomic`, which `token_answer` extends.
 #[derive(Debug, Deserialize)]
 pub(super) struct OutcomeRow {

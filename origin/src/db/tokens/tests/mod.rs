@@ -9,13 +9,14 @@ mod plans;
 mod quota;
 mod races;
 mod random;
+mod revocation;
 mod rules;
 
 use tollgate_shared::time::Timestamp;
 
 use super::{
-    ArticleId, Balance, BucketKind, CompanyId, Deduction, Grant, Outcome, Record, TokenAmount, TokenError,
-    TokenKey, TokenPlan,
+    ArticleId, Balance, BucketKind, CompanyId, Deduction, Grant, Outcome, Record, Revocation, TokenAmount,
+    TokenError, TokenKey, TokenPlan,
 };
 use crate::db::sqlstate::TokenRefusal;
 use crate::db::{Database, DbError};
@@ -132,8 +133,15 @@ impl Book {
     }
 
     /// Purchased tokens; the key is new each time.
-    async fn buy(&self, of: &str, amount: i64, now: i64) {
-        self.give(of, BucketKind::Purchased, amount, 100, None, now).await;
+    async fn buy(&self, of: &str, amount: i64, now: i64) -> String {
+        self.give(of, BucketKind::Purchased, amount, 100, None, now).await
+    }
+
+    /// Pays a purchase back.
+    async fn revoke(&self, k: &str, now: i64) -> Option<Revocation> {
+        let k = &key(k);
+        let run = |tx| async move { super::revoke_grant(&tx, k, at(now)).await };
+        self.db.run_tx("test", run).await.unwrap()
     }
 
     #[expect(
@@ -148,11 +156,11 @@ impl Book {
         priority: i16,
         until: Option<i64>,
         now: i64,
-    ) {
-        let k = key(&format!("grant-{of}-{now}-{amount}-{}", kind.code()));
+    ) -> String {
+        let k = format!("grant-{of}-{now}-{amount}-{}", kind.code());
         let expires_at = until.map(at);
         let grant = Grant {
-            key: k,
+            key: key(&k),
             company: company(of),
             kind,
             amount: tokens(amount),
@@ -160,6 +168,7 @@ impl Book {
             expires_at,
         };
         assert!(!self.try_grant(&grant, now).await.unwrap());
+        k
     }
 
     async fn plan(&self, of: &str, quota: i64, rollover_max: i64, expired_share_days: i32, now: i64) {

@@ -14,6 +14,8 @@ struct Bucket {
     reserved: i64,
     expires: i64,
     created: i64,
+    /// Its purchase was paid back: nothing that comes back into it stays.
+    revoked: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,10 +45,11 @@ pub(super) struct Model {
     buckets: Vec<Bucket>,
     deeds: BTreeMap<String, Deed>,
     expired_share_ms: i64,
-    /// Granted, spent and expired in all: conservation.
+    /// Granted, spent, expired and taken back in all: conservation.
     pub(super) granted: i64,
     pub(super) spent: i64,
     pub(super) expired: i64,
+    pub(super) revoked: i64,
 }
 
 impl Model {
@@ -100,11 +103,24 @@ impl Model {
             }
             if self.buckets[index].expires < at {
                 self.expire(index);
+            } else if self.buckets[index].revoked {
+                self.revoke(index);
             }
         }
         taken
     }
 
+    /// Takes back what is left and not held: (taken back, held).
+    pub(super) fn revoke(&mut self, index: usize) -> (i64, i64) {
+        let bucket = &mut self.buckets[index];
+        let back = bucket.remaining - bucket.reserved;
+        bucket.remaining = bucket.reserved;
+        bucket.revoked = true;
+        self.revoked += back;
+        (back, bucket.reserved)
+    }
+
+    /// The new bucket's index.
     pub(super) fn grant(
         &mut self,
         kind: BucketKind,
@@ -112,7 +128,7 @@ impl Model {
         priority: i16,
         expires: Option<i64>,
         now: i64,
-    ) {
+    ) -> usize {
         self.granted += amount;
         let expires = expires.unwrap_or(NEVER);
         self.buckets.push(Bucket {
@@ -122,7 +138,9 @@ impl Model {
             reserved: 0,
             expires,
             created: now,
+            revoked: false,
         });
+        self.buckets.len() - 1
     }
 
     fn pick(&self, amount: i64) -> Option<Vec<(usize, i64)>> {
@@ -260,7 +278,9 @@ impl Model {
         let mut late = 0;
         for (index, part) in deed.shares.clone() {
             self.spent -= part;
-            if self.buckets[index].expires <= now {
+            if self.buckets[index].revoked {
+                self.revoked += part;
+            } else if self.buckets[index].expires <= now {
                 late += part;
             } else {
                 self.buckets[index].remaining += part;
@@ -276,6 +296,7 @@ impl Model {
                 reserved: 0,
                 expires,
                 created: now,
+                revoked: false,
             });
         } else {
             self.expired += late;

@@ -27,14 +27,16 @@ enum Step {
     Compensate(usize),
     /// A repeat of the n-th plain deduction.
     Repeat(usize),
+    /// The n-th purchase so far is paid back.
+    Revoke(usize),
     Advance(i64),
 }
 
 fn step() -> impl Strategy<Value = Step> {
     let kind = prop_oneof![
-        Just(BucketKind::Monthly),
-        Just(BucketKind::Promotional),
-        Just(BucketKind::Purchased)
+        1 => Just(BucketKind::Monthly),
+        1 => Just(BucketKind::Promotional),
+        2 => Just(BucketKind::Purchased)
     ];
     let ttl = prop_oneof![Just(50_i64), 1_i64..400];
     let priority = prop_oneof![Just(100_i16), Just(50), Just(200)];
@@ -47,6 +49,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (0_usize..8).prop_map(Step::Release),
         2 => (0_usize..16).prop_map(Step::Compensate),
         1 => (0_usize..16).prop_map(Step::Repeat),
+        2 => (0_usize..4).prop_map(Step::Revoke),
         3 => (1_i64..150).prop_map(Step::Advance),
     ]
 }
@@ -60,7 +63,18 @@ struct Run {
     deducted: Vec<(String, i64)>,
     /// Reservations: key and amount.
     reserved: Vec<(String, i64)>,
+    /// Purchases.
+    bought: Vec<Purchase>,
     number: usize,
+}
+
+/// A purchased bucket, on the server and in the model.
+struct Purchase {
+    key: String,
+    bucket: usize,
+    amount: i64,
+    /// What its revocation took back, once there was one.
+    revoked: Option<i64>,
 }
 
 impl Run {
@@ -76,9 +90,18 @@ impl Run {
         match step {
             Step::Grant(kind, amount, priority, ttl) => {
                 let until = (*kind != BucketKind::Purchased).then_some(self.now + ttl);
-                book.give(&self.of, *kind, *amount, *priority, until, self.now)
+                let key = book
+                    .give(&self.of, *kind, *amount, *priority, until, self.now)
                     .await;
-                self.model.grant(*kind, *amount, *priority, until, self.now);
+                let bucket = self.model.grant(*kind, *amount, *priority, until, self.now);
+                if *kind == BucketKind::Purchased {
+                    self.bought.push(Purchase {
+                        key,
+                        bucket,
+                        amount: *amount,
+                        revoked: None,
+                    });
+                }
             }
             Step::Deduct(amount) => self.batch(book, &[*amount], true).await,
             Step::Batch(amounts) => self.batch(book, amounts, false).await,
@@ -87,6 +110,7 @@ impl Run {
             Step::Release(which) => self.release(book, *which).await,
             Step::Compensate(which) => self.compensate(book, *which).await,
             Step::Repeat(which) => self.repeat(book, *which).await,
+            Step::Revoke(which) => self.revoke(book, *which).await,
             Step::Advance(by) => {
                 self.now += by;
                 self.model.advance(self.now);
@@ -97,7 +121,7 @@ impl Run {
         let held: i64 = figures[..3].iter().sum();
         assert_eq!(
             self.model.granted,
-            held + self.model.spent + self.model.expired,
+            held + self.model.spent + self.model.expired + self.model.revoked,
             "conservation in the model"
         );
     }
@@ -208,6 +232,26 @@ impl Run {
         assert!(outcome.idempotent, "{key}");
         assert_eq!(outcome.success, self.model.state(&key) != State::Failed, "{key}");
     }
+
+    async fn revoke(&mut self, book: &Book, which: usize) {
+        let Some(purchase) = self.bought.get_mut(which) else {
+            return;
+        };
+        let revocation = book.revoke(&purchase.key, self.now).await.unwrap();
+        let (back, held) = self.model.revoke(purchase.bucket);
+        let first = *purchase.revoked.get_or_insert(back);
+        assert_eq!(
+            (revocation.granted, revocation.revoked, revocation.held),
+            (purchase.amount, first, held),
+            "{}",
+            purchase.key
+        );
+        assert!(
+            back == first || (revocation.idempotent && back == 0),
+            "{}",
+            purchase.key
+        );
+    }
 }
 
 /// A history a company, all at once over eight connections.
@@ -237,6 +281,7 @@ async fn compare(histories: Vec<Vec<Step>>) {
                 model,
                 deducted: Vec::new(),
                 reserved: Vec::new(),
+                bought: Vec::new(),
                 number: 0,
             };
             for step in &history {
@@ -282,7 +327,7 @@ fn tb_1_tb_3_random_histories_agree_with_the_model() {
         .unwrap();
     assert_eq!(
         seen.borrow().len(),
-        9,
+        10,
         "every kind of step was tried: {:?}",
         seen.borrow()
     );
