@@ -150,17 +150,24 @@ impl Tx {
 
     /// Runs `body` so that, if it fails, what it wrote is undone and the transaction goes on.
     ///
-    /// Where even that is impossible (connection gone), the outer transaction fails at its next statement.
+    /// Nests: Postgres finds the newest of a name, and none outlives its call, not even one whose release failed. Left
+    /// behind, it would be what the call around it rolls back to, and half of the work would stand.
+    /// Where undoing is impossible (connection gone), the outer transaction fails at its next statement.
     pub async fn savepoint<T, E>(&self, body: impl Future<Output = Result<T, E>>) -> Result<T, E>
     where
         E: From<DbError>,
     {
         self.batch("savepoint inner_step").await?;
-        let error = match body.await {
-            Ok(value) => {
-                self.batch("release savepoint inner_step").await?;
-                return Ok(value);
-            }
+        let ended = match body.await {
+            Ok(value) => self
+                .batch("release savepoint inner_step")
+                .await
+                .map(|()| value)
+                .map_err(E::from),
+            Err(error) => Err(error),
+        };
+        let error = match ended {
+            Ok(value) => return Ok(value),
             Err(error) => error,
         };
         let undo = "rollback to savepoint inner_step; release savepoint inner_step";

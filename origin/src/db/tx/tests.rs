@@ -118,6 +118,40 @@ async fn a_savepoint_undoes_only_what_is_inside() {
 }
 
 #[tokio::test]
+async fn a_savepoint_within_another_undoes_no_less_than_the_outer_when_its_release_fails() {
+    let test = TestDatabase::create().await;
+    let mut fewest = u64::MAX;
+    for at in 0.. {
+        let fault = Fault::at(at);
+        let nested = |tx: Tx| async move {
+            let inner = async {
+                tx.execute(ADD_USER, &[&format!("outer-{at}")]).await?;
+                let name = &format!("inner-{at}");
+                tx.savepoint(tx.execute(ADD_USER, &[name])).await
+            };
+            let undone = tx.savepoint(inner).await.is_err();
+            tx.execute("select 1", &[]).await?;
+            Ok::<bool, DbError>(undone)
+        };
+        let before = users(&test.database()).await;
+        let db = test.database().failing(Arc::clone(&fault));
+        let result = db.run_tx("nested", nested).await;
+        let added = users(&test.database()).await - before;
+        if let Ok(undone) = result {
+            assert_eq!(added, if undone { 0 } else { 2 }, "step {at}");
+            fewest = fewest.min(at.into());
+        }
+        if !fault.struck() {
+            break;
+        }
+    }
+    assert_eq!(
+        fewest, 2,
+        "from its first statement on, a failure inside is undone and the outer goes on"
+    );
+}
+
+#[tokio::test]
 async fn a_handle_that_outlives_its_transaction_is_of_no_use() {
     let test = TestDatabase::create().await;
     let db = test.database();
