@@ -98,9 +98,7 @@ impl AcceptError {
             },
             Self::KeyMismatch => Problem::new(409, "key-mismatch", "The event key differs")
                 .detail("Edge and origin read this notice differently: deploy the same version of both."),
-            Self::Lost(ApplyError::Db(error)) if error.is_unavailable() || error.is_conflict() => {
-                unavailable()
-            }
+            Self::Lost(error) if error.loses_transaction() => unavailable(),
             Self::Lost(_) => internal(),
         }
     }

@@ -144,7 +144,7 @@ impl Posting {
         charge: &ProviderPaymentId,
         money: Money,
     ) -> Result<Self, PostingError> {
-        let key = format!("settle:{provider}:{merchant}:{charge}");
+        let key = settle_key(provider, merchant, charge);
         Self::sale(user, provider, key, "settle", money.amount_minor, money.currency)
     }
 
@@ -232,6 +232,11 @@ impl Posting {
         }
         digest.finalize().into()
     }
+}
+
+/// The operation key of a settled charge, and the idempotency key of the tokens that it buys.
+pub(crate) fn settle_key(provider: &SourceId, merchant: &str, charge: &ProviderPaymentId) -> String {
+    format!("settle:{provider}:{merchant}:{charge}")
 }
 
 /// The one amount without a negative becomes zero, which no posting accepts.

@@ -218,6 +218,9 @@ struct PlanPut {
     /// One-time plans: calendar days that a charge pays for; absent: for ever.
     #[arg(long)]
     duration_days: Option<u16>,
+    /// One-time plans without subscription type and duration: the purchased tokens that a charge gives.
+    #[arg(long, value_parser = token_amount)]
+    tokens: Option<TokenAmount>,
     /// Subscriptions: day, week, month or year.
     #[arg(long, required_if_eq("kind", "subscription"))]
     period_type: Option<String>,
@@ -250,7 +253,7 @@ impl PlanPut {
             name: self.name,
             amount_minor: self.amount,
             subscription_type: self.subscription_type,
-            tokens: None,
+            tokens: self.tokens,
             kind,
         }
     }

@@ -77,6 +77,6 @@ fn news(step: Step<'_>, payment: &Payment, charge: &Charge, kind: Kind) -> Annou
 }
 
 /// The shop as keys write it; a provider that knows no shops (mock) has none.
-fn merchant(payment: &Payment) -> &str {
+pub(super) fn merchant(payment: &Payment) -> &str {
     payment.merchant.as_ref().map_or("", MerchantId::as_str)
 }

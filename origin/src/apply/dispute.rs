@@ -1,9 +1,10 @@
-//! A genuine notice that does not match what we ordered.
+//! What a person must decide: a genuine notice that does not match what we ordered, or tokens that could not follow money.
 //!
-//! settle, refund, decline, code → **dispute** → a row that a person reads.
+//! settle, refund, decline, code, tokens → **dispute** → a row that a person reads.
 //!
-//! Invariant: the event ends as applied (the provider was right to send it and need not repeat it) and no money
-//! moves. What is kept are the fields that were compared, not the notice.
+//! Invariant: the event ends as applied (the provider was right to send it and need not repeat it). Of a notice that does
+//! not match no money moves; money that matched stays booked although its tokens are disputed. What is kept are the
+//! fields that were compared, not the notice.
 
 use serde_json::{Value, json};
 use tollgate_shared::event::{Charge, Decline, IssuedCode};
@@ -15,6 +16,7 @@ use crate::db::DbError;
 use crate::db::disputes::{self, NewDispute};
 use crate::db::payments::Payment;
 use crate::domain::charge::DisputeKind;
+use crate::domain::tokens::TokenAmount;
 use crate::entropy;
 
 /// Disputes a charge.
@@ -66,6 +68,16 @@ pub(super) async fn record_reversal(
     insert(step, DisputeKind::ChargeReversed, Some(payment), told).await
 }
 
+/// Disputes the tokens of a charge whose money is booked.
+pub(super) async fn record_tokens(
+    step: Step<'_>,
+    kind: DisputeKind,
+    payment: &Payment,
+    received: Value,
+) -> Result<(), ApplyError> {
+    insert(step, kind, Some(payment), received).await.map(drop)
+}
+
 async fn insert(
     step: Step<'_>,
     kind: DisputeKind,
@@ -86,7 +98,7 @@ async fn insert(
         delivery.id = %step.delivery,
         event.id = %step.inbox_event,
         dispute.kind = kind.label(),
-        "a notice does not match what was ordered: {}",
+        "a person must decide: {}",
         kind.label()
     );
     Ok(Outcome::Disputed)
@@ -98,6 +110,7 @@ fn ordered(payment: &Payment) -> Value {
         "amount": payment.price.amount_minor.get(),
         "currency": payment.price.currency.code(),
         "periodic": payment.periodic,
+        "tokens": payment.tokens.map(TokenAmount::get),
     })
 }
 

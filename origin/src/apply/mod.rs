@@ -3,8 +3,9 @@
 //! inbox → **apply** (load → ask `domain` → write) → ledger, event log, outbox.
 //!
 //! Invariants: everything an event does is in one transaction (a savepoint of the inbox's); locks are taken in one
-//! order (payment, ledger accounts, user); an event that does not match what we ordered is a dispute and a
-//! success. Nothing in here calls the network. Each kind of fact has its file; the match below has no default, so
+//! order: payment, the user's ledger accounts, the user, and last the company with its token accounts, which is the
+//! lock that spending waits for (what spends tokens locks companies alone, so nothing waits in a circle). An event that
+//! does not match what we ordered is a dispute and a success. Nothing in here calls the network. Each kind of fact has its file; the match below has no default, so
 //! a new kind of fact does not compile until it is decided.
 //! Failure: [`ApplyError`]; the inbox keeps the event and tries again.
 
@@ -16,6 +17,7 @@ mod recompute;
 mod record;
 mod refund;
 mod settle;
+mod tokens;
 
 use tollgate_shared::event::{Event, Fact};
 use tollgate_shared::id::{DeliveryId, InboxEventId};
@@ -23,6 +25,7 @@ use tollgate_shared::time::Timestamp;
 
 use crate::db::ledger::LedgerError;
 use crate::db::payments::{self, Payment};
+use crate::db::tokens::TokenError;
 use crate::db::{DbError, Retry, Tx};
 use crate::ledger::PostingError;
 
@@ -118,6 +121,9 @@ pub(crate) enum ApplyError {
     /// The posting does not balance; ours always should.
     #[error(transparent)]
     Posting(#[from] PostingError),
+    /// The token system did not do its work.
+    #[error(transparent)]
+    Tokens(#[from] TokenError),
 }
 
 impl Retry for ApplyError {
@@ -125,6 +131,7 @@ impl Retry for ApplyError {
         match self {
             Self::Db(error) => error.is_conflict(),
             Self::Ledger(error) => error.is_conflict(),
+            Self::Tokens(error) => error.is_conflict(),
             Self::Posting(_) => false,
         }
     }
@@ -134,10 +141,12 @@ impl ApplyError {
     /// True where the whole transaction is lost, so that not even the failure can be noted in it.
     pub(crate) fn loses_transaction(&self) -> bool {
         match self {
-            Self::Db(error) | Self::Ledger(LedgerError::Db(error)) => {
+            Self::Db(error) | Self::Ledger(LedgerError::Db(error)) | Self::Tokens(TokenError::Db(error)) => {
                 error.is_conflict() || error.is_unavailable()
             }
-            Self::Ledger(LedgerError::Refused { .. }) | Self::Posting(_) => false,
+            Self::Ledger(LedgerError::Refused { .. })
+            | Self::Tokens(TokenError::Refused { .. })
+            | Self::Posting(_) => false,
         }
     }
 }

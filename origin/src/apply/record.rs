@@ -1,12 +1,13 @@
-//! Events that move no money by their nature: simulated notices, undecided payments, events of carried sources.
+//! Lines of the event log beside a purchase's own (`announce`): simulated notices, undecided payments, events of carried
+//! sources, and the tokens that a charge bought.
 //!
-//! `Event::test`, `Fact::PaymentHeld`, `Fact::Foreign` → **record** → the event log.
+//! `Event::test`, `Fact::PaymentHeld`, `Fact::Foreign`, `tokens` → **record** → the event log.
 //!
 //! Invariant (DESIGN.md, Event identity): a simulated notice is visible and changes nothing, whatever it claims.
 //! The payload of a carried event stays in the inbox; the log names its type.
 
 use serde_json::{Value, json};
-use tollgate_shared::event::Decline;
+use tollgate_shared::event::{Charge, Decline};
 use tollgate_shared::id::OrderNumber;
 
 use super::{ApplyError, Outcome, Step};
@@ -40,6 +41,24 @@ pub(super) async fn held(step: Step<'_>, payment: &Payment, undecided: &Decline)
         payment: Some(payment.id),
         provider_payment_id: number.map(ToString::to_string),
         ..line(step, "payment_held", json!({ "code": undecided.code }))?
+    };
+    event_log::insert(step.tx, &line, step.now).await?;
+    Ok(())
+}
+
+/// Logs that a charge's tokens came or went.
+pub(super) async fn tokens(
+    step: Step<'_>,
+    payment: &Payment,
+    charge: &Charge,
+    (event_type, details): (&'static str, Value),
+) -> Result<(), DbError> {
+    let line = Line {
+        user: Some(payment.user.to_string()),
+        plan: Some(payment.plan.to_string()),
+        payment: Some(payment.id),
+        provider_payment_id: Some(charge.provider_payment_id.to_string()),
+        ..line(step, event_type, details)?
     };
     event_log::insert(step.tx, &line, step.now).await?;
     Ok(())

@@ -1,6 +1,6 @@
 //! A charge that was paid back by the provider's own doing.
 //!
-//! `Fact::Refunded` → **refund** → reversing ledger transaction, charge, payment, user, event log.
+//! `Fact::Refunded` → **refund** → charge, reversing ledger transaction, event log, payment, user, tokens.
 //!
 //! Invariants: nothing is deleted, the reversal is an entry of its own; a refund tells that the charge had
 //! settled, so one that arrives before its paid notice books both, and the paid notice then finds the charge known.
@@ -9,7 +9,7 @@
 use tollgate_shared::event::Charge;
 
 use super::settle::{book_once, check};
-use super::{ApplyError, Outcome, Step, book, dispute, recompute};
+use super::{ApplyError, Outcome, Step, book, dispute, recompute, tokens};
 use crate::db::payments::{self, Inserted, Payment};
 use crate::domain::charge::DisputeKind;
 
@@ -26,17 +26,24 @@ pub(super) async fn refund(step: Step<'_>, charge: &Charge) -> Result<Outcome, A
             dispute::record(step, DisputeKind::ChargeOfAnotherOrder, Some(&payment), charge).await
         }
         Inserted::Known { refunded: true } => Ok(Outcome::KnownCharge),
-        Inserted::New | Inserted::Known { refunded: false } => reverse(step, payment, charge).await,
+        inserted @ (Inserted::New | Inserted::Known { refunded: false }) => {
+            reverse(step, &payment, charge).await?;
+            if inserted == Inserted::New {
+                // Its paid notice will find the charge known and give nothing: what it bought is given here first.
+                tokens::give(step, &payment, charge).await?;
+            }
+            tokens::take_back(step, &payment, charge).await?;
+            Ok(Outcome::Refunded)
+        }
     }
 }
 
-async fn reverse(step: Step<'_>, payment: Payment, charge: &Charge) -> Result<Outcome, ApplyError> {
+async fn reverse(step: Step<'_>, payment: &Payment, charge: &Charge) -> Result<(), ApplyError> {
     // After this point the refund must be booked.
     let number = charge.provider_payment_id.as_str();
-    payments::mark_refunded(step.tx, &payment, number, step.occurred_at()).await?;
-    book::reversal(step, &payment, charge).await?;
-    let user = payment.user.clone();
-    recompute::payment(step, payment, Some(number)).await?;
-    recompute::user(step.tx, &user, step.now).await?;
-    Ok(Outcome::Refunded)
+    payments::mark_refunded(step.tx, payment, number, step.occurred_at()).await?;
+    book::reversal(step, payment, charge).await?;
+    recompute::payment(step, payment.clone(), Some(number)).await?;
+    recompute::user(step.tx, &payment.user, step.now).await?;
+    Ok(())
 }

@@ -1,6 +1,6 @@
 //! A charge that succeeded: the only charge of an order, or one of a period.
 //!
-//! `Fact::Paid`, `Fact::PeriodPaid` → **settle** → charge, ledger, payment, user, event log.
+//! `Fact::Paid`, `Fact::PeriodPaid` → **settle** → charge, ledger, event log, payment, user, tokens.
 //!
 //! Invariant: a charge settles at most once, by the unique key of its row and again by the ledger's operation key;
 //! which notice tells it, and how often, does not matter. A paid notice settles whatever the payment's state: money
@@ -8,7 +8,7 @@
 
 use tollgate_shared::event::{Charge, Period};
 
-use super::{ApplyError, Outcome, Step, book, dispute, recompute};
+use super::{ApplyError, Outcome, Step, book, dispute, recompute, tokens};
 use crate::db::payments::{self, Inserted, NewCharge, Payment};
 use crate::domain::charge::{self, DisputeKind, Ordered, Told};
 use crate::entropy;
@@ -33,6 +33,7 @@ pub(super) async fn settle(
         Inserted::New => {
             recompute::payment(step, payment.clone(), Some(charge.provider_payment_id.as_str())).await?;
             recompute::user(step.tx, &payment.user, step.now).await?;
+            tokens::give(step, &payment, charge).await?;
             Ok(Outcome::Settled)
         }
     }

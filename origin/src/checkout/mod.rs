@@ -24,7 +24,7 @@ use crate::apply::recompute_user;
 use crate::config::PaymentProvider;
 use crate::db::checkouts::{self, NewKey, Stored};
 use crate::db::payments::{self, NewPayment};
-use crate::db::{DbError, Tx, plans, users};
+use crate::db::{DbError, Tx, company_members, plans, users};
 use crate::domain::coverage::covered;
 use crate::domain::order_number::order_number;
 use crate::domain::plan::{KindWanted, Plan};
@@ -169,6 +169,9 @@ async fn decide_and_write(
         .and_then(|held| covered(&holding, held, call.now))
     {
         return Err(PlaceError::Covered(covered));
+    }
+    if plan.tokens().is_some() && company_members::company_of(&tx, &call.user).await?.is_none() {
+        return Err(PlaceError::NoCompany);
     }
     let order = form::Order {
         plan: &plan,

@@ -10,7 +10,7 @@ use tollgate_shared::time::Timestamp;
 
 use crate::db::{DbError, Retry};
 use crate::domain::coverage::Covered;
-use crate::http::answer::{internal, unavailable};
+use crate::http::answer::{internal, no_company, unavailable};
 
 /// Why a checkout is refused.
 #[derive(Debug, thiserror::Error)]
@@ -30,6 +30,9 @@ pub(crate) enum PlaceError {
     /// The user has paid for it already.
     #[error("the plan is covered")]
     Covered(Covered),
+    /// The plan sells tokens, and the user has no company to give them to.
+    #[error("the user is in no company")]
+    NoCompany,
     /// No provider of that name.
     #[error("no such provider")]
     UnknownProvider,
@@ -82,6 +85,7 @@ impl PlaceError {
             Self::OtherKind => Problem::new(409, "plan-kind", "The plan is not sold by this route")
                 .detail("create-payment sells one-time plans, create-subscription sells subscriptions."),
             Self::Covered(covered) => covered_problem(*covered),
+            Self::NoCompany => no_company(),
             Self::UnknownProvider => Problem::new(422, "unknown-provider", "No such provider")
                 .detail("provider must be ecpay, payuni or mock.")
                 .with("field", "provider"),

@@ -41,7 +41,10 @@ pub(crate) async fn tally(client: &Client) -> BTreeMap<String, i64> {
         union all select 'ledger transactions', count(*) from tollgate.ledger_transaction \
         union all select 'ledger entries', count(*) from tollgate.ledger_entry \
         union all select 'ledger sum', coalesce(sum(amount), 0)::bigint from tollgate.ledger_entry \
-        union all select 'ledger faults', count(*) from tollgate.ledger_faults()";
+        union all select 'ledger faults', count(*) from tollgate.ledger_faults() \
+        union all select 'buckets ' || state, count(*) from tollgate.token_buckets group by 1 \
+        union all select 'tokens purchased', coalesce(sum(purchased_balance), 0)::bigint from tollgate.company_subscriptions \
+        union all select 'token faults', count(*) from tollgate.token_faults()";
     client
         .query(sql, &[])
         .await

@@ -15,9 +15,10 @@ use tollgate_shared::money::{Minor, Money};
 use tollgate_shared::time::Timestamp;
 use uuid::Uuid;
 
-use super::plans::{money, unreadable};
+use super::plans::{self, money, unreadable};
 use super::{Database, DbError, Instant, Tx};
 use crate::domain::standing::PaymentStatus;
+use crate::domain::tokens::TokenAmount;
 
 /// A payment to be.
 #[derive(Debug, Clone)]
@@ -59,6 +60,8 @@ pub(crate) struct Payment {
     pub(crate) merchant: Option<MerchantId>,
     /// Whether its plan is charged periodically.
     pub(crate) periodic: bool,
+    /// The tokens that a charge of its plan buys.
+    pub(crate) tokens: Option<TokenAmount>,
     /// The provider's number of the charge that was told last.
     pub(crate) provider_payment_id: Option<String>,
     /// How to pay later.
@@ -177,7 +180,7 @@ pub(crate) async fn insert(tx: &Tx, payment: &NewPayment, now: Timestamp) -> Res
 
 const SELECT: &str = "select payment.id, payment.user_id, payment.plan_id, payment.amount, payment.currency, \
      payment.provider, payment.merchant_id, payment.provider_payment_id, \
-     payment.instructions, payment.metadata, payment.pending_until, plan.kind = 'subscription' as periodic \
+     payment.instructions, payment.metadata, payment.pending_until, plan.kind = 'subscription' as periodic, plan.tokens as plan_tokens \
      from tollgate.payments payment join tollgate.plans plan on plan.id = payment.plan_id";
 
 /// Finds and locks a payment by its number at a provider. Numbers are capitals; ECPay may fold case.
@@ -228,6 +231,7 @@ fn read(row: &Row) -> Result<Payment, DbError> {
             .map(|text| text.try_into().map_err(|_| unreadable("payments.merchant_id")))
             .transpose()?,
         periodic: row.try_get("periodic")?,
+        tokens: plans::tokens(row)?,
         provider_payment_id: row.try_get("provider_payment_id")?,
         instructions: row
             .try_get::<_, Option<Json<Instructions>>>("instructions")?
@@ -482,10 +486,10 @@ pub(crate) async fn find_of_user(
     .transpose()
 }
 
-/// The ledger's operation keys of a payment's charges, as `ledger::Posting` makes them.
+/// The ledger's operation keys of a payment's charges and their tokens, as `ledger::Posting` and `apply::tokens` make them.
 pub(crate) async fn operation_keys(tx: &Tx, id: PaymentId) -> Result<Vec<String>, DbError> {
     let sql = "select operation || ':' || provider || ':' || merchant_id || ':' || provider_payment_id as key \
-               from tollgate.payment_charges, unnest(array['settle', 'refund']) as operation \
+               from tollgate.payment_charges, unnest(array['settle', 'refund', 'token_grant:settle', 'token_revoke:settle']) as operation \
                where payment_id = $1 order by occurred_at, operation desc";
     tx.query(sql, &[&id.as_uuid()])
         .await?

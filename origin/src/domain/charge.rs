@@ -32,7 +32,7 @@ pub(crate) struct Told<'a> {
     pub(crate) period: bool,
 }
 
-/// How a notice differs from what we ordered. The labels are those of `disputes.kind`.
+/// How a notice differs from what we ordered, or what did not follow its money. The labels are those of `disputes.kind`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum DisputeKind {
     /// No order of that number at that provider.
@@ -47,6 +47,10 @@ pub(crate) enum DisputeKind {
     ChargeOfAnotherOrder,
     /// A charge that had settled is told as refused or cancelled.
     ChargeReversed,
+    /// A charge that buys tokens is booked, and they could not be given.
+    TokensNotGranted,
+    /// A charge that bought tokens is paid back, and not all of them could be taken back.
+    RefundedTokensSpent,
 }
 
 impl DisputeKind {
@@ -59,6 +63,8 @@ impl DisputeKind {
             Self::AmountMismatch => "amount_mismatch",
             Self::ChargeOfAnotherOrder => "charge_of_another_order",
             Self::ChargeReversed => "charge_reversed",
+            Self::TokensNotGranted => "tokens_not_granted",
+            Self::RefundedTokensSpent => "refunded_tokens_spent",
         }
     }
 
@@ -76,6 +82,12 @@ impl DisputeKind {
             Self::ChargeOfAnotherOrder => "The provider's number of this charge belongs to another order.",
             Self::ChargeReversed => {
                 "A charge that had settled was cancelled or refused afterwards: was the money paid back?"
+            }
+            Self::TokensNotGranted => {
+                "The charge is booked, but the tokens that it buys could not be given: give them, or pay it back."
+            }
+            Self::RefundedTokensSpent => {
+                "The charge was paid back, but some of its tokens were spent before, or a job still holds them."
             }
         }
     }

@@ -47,6 +47,12 @@ pub(crate) fn unavailable() -> Problem {
     Problem::new(503, "unavailable", "The service cannot answer right now").detail("Try again in a moment.")
 }
 
+/// The user's id cannot name a company of their own, and nobody put the user into one: tokens have nowhere to be.
+pub(crate) fn no_company() -> Problem {
+    Problem::new(409, "no-company", "The user is in no company")
+        .detail("Put the user into one with `tollgate company put`.")
+}
+
 /// Our own fault: the log has the chain, the client has the delivery id to quote.
 pub(crate) fn internal() -> Problem {
     Problem::new(500, "internal", "Something went wrong here")

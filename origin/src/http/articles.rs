@@ -14,7 +14,7 @@ use axum::response::{IntoResponse as _, Response};
 use serde::{Deserialize, Serialize};
 use tollgate_shared::problem::Problem;
 
-use super::answer::{ProblemAnswer, internal, json, unavailable};
+use super::answer::{ProblemAnswer, internal, json, no_company, unavailable};
 use super::body::{self, BodyError, CALL_BYTES_MAX};
 use super::hop::Hop;
 use super::strict::StrictObject;
@@ -88,8 +88,7 @@ fn refused(error: &GenerateError, upgrade_url: &str) -> Problem {
             )
             .detail("Nothing was reserved. The same call works once the service has a generator.")
         }
-        GenerateError::NoCompany => Problem::new(409, "no-company", "The user is in no company")
-            .detail("Put the user into one with `tollgate company put`."),
+        GenerateError::NoCompany => no_company(),
         GenerateError::KeyReused => Problem::new(
             422,
             "idempotency-mismatch",

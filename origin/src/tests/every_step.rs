@@ -175,6 +175,39 @@ async fn pm_8_a_refund_that_overtakes_is_whole_or_nothing_at_every_step() {
 }
 
 #[tokio::test]
+async fn tb_1_a_pack_is_whole_or_nothing_at_every_step() {
+    let case = Case {
+        body: json!({ "planId": "pack" }),
+        before: |_| Vec::new(),
+        notice: |order| Ecpay::paid(order, 300).signed(),
+        steps_min: 23,
+    };
+    fails_at_every_step(case).await;
+}
+
+#[tokio::test]
+async fn tb_1_a_pack_paid_back_is_whole_or_nothing_at_every_step() {
+    let case = Case {
+        body: json!({ "planId": "pack", "provider": "payuni" }),
+        before: |order| vec![payuni(order, 300, "SUCCESS", "1")],
+        notice: |order| payuni(order, 300, "SUCCESS", "5"),
+        steps_min: 20,
+    };
+    fails_at_every_step(case).await;
+}
+
+#[tokio::test]
+async fn tb_1_a_pack_paid_back_before_it_was_paid_is_whole_or_nothing_at_every_step() {
+    let case = Case {
+        body: json!({ "planId": "pack", "provider": "payuni" }),
+        before: |_| Vec::new(),
+        notice: |order| payuni(order, 300, "SUCCESS", "5"),
+        steps_min: 29,
+    };
+    fails_at_every_step(case).await;
+}
+
+#[tokio::test]
 async fn pm_4_a_period_is_whole_or_nothing_at_every_step() {
     let case = Case {
         body: json!({ "planId": "pro-monthly" }),

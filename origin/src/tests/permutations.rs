@@ -60,6 +60,7 @@ async fn final_state(stage: &Stage, user: &str, payment: &str, order: &str) -> V
             user_row["auto_renew"], number(&user_row["last_payment_reference"]),
         ],
         "entries": entries,
+        "tokens": tokens_of(stage, user).await,
         "log": told,
     });
     serde_json::from_str(
@@ -69,6 +70,13 @@ async fn final_state(stage: &Stage, user: &str, payment: &str, order: &str) -> V
             .replace(payment, "PAYMENT"),
     )
     .unwrap()
+}
+
+/// The purchased tokens of a user's own company.
+async fn tokens_of(stage: &Stage, user: &str) -> Value {
+    let companies = look::rows(&stage.admin, "company_subscriptions").await;
+    let own = companies.iter().find(|company| company["company_id"] == user);
+    own.map_or(Value::Null, |company| company["purchased_balance"].clone())
 }
 
 /// Sends the facts of one purchase in every order, each to a user of its own; all must end alike.
@@ -90,7 +98,10 @@ async fn all_orders_end_alike(body: Value, facts: fn(&str) -> Vec<Notice>) -> Va
         );
     }
     let tally = stage.tally().await;
-    assert_eq!((tally["ledger sum"], tally["ledger faults"]), (0, 0));
+    assert_eq!(
+        (tally["ledger sum"], tally["ledger faults"], tally["token faults"]),
+        (0, 0, 0)
+    );
     first.unwrap()
 }
 
@@ -160,6 +171,29 @@ async fn pm_8_a_refund_may_overtake_its_payment() {
         (&json!("refunded"), &json!(null))
     );
     assert_eq!(state["entries"].as_array().unwrap().len(), 4);
+}
+
+#[tokio::test]
+async fn tb_1_a_packs_refund_may_overtake_its_payment() {
+    let state = all_orders_end_alike(json!({ "planId": "pack", "provider": "payuni" }), |order| {
+        vec![
+            payuni(order, 300, "ERR01", "2"),
+            payuni(order, 300, "SUCCESS", "1"),
+            payuni(order, 300, "SUCCESS", "5"),
+        ]
+    })
+    .await;
+    assert_eq!(
+        (&state["payment"][0], &state["tokens"]),
+        (&json!("refunded"), &json!(0))
+    );
+    assert_eq!(
+        (
+            &state["log"]["\"tokens_granted\""],
+            &state["log"]["\"tokens_revoked\""]
+        ),
+        (&json!(1), &json!(1))
+    );
 }
 
 #[tokio::test]
