@@ -7,9 +7,14 @@
 //! cannot be embedded either, reference §1.3).
 //! Not here: which error becomes which answer (`control`, `cashier`). Nothing here fails.
 
-use axum::body::Body;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use axum::body::{Body, Bytes, HttpBody};
 use axum::http::{Response, StatusCode, header};
 use axum::response::IntoResponse;
+use http_body::Frame;
 use tollgate_shared::problem::{CONTENT_TYPE, Problem};
 
 /// No script, nothing from elsewhere. Forms may post anywhere: a result goes back to the shop's own address.
@@ -51,4 +56,24 @@ pub(crate) fn text(body: String) -> Response<Body> {
         body,
     )
         .into_response()
+}
+
+/// An answer that never comes: the connection breaks off where the body should begin.
+pub(crate) fn broken() -> Response<Body> {
+    Body::new(Broken).into_response()
+}
+
+/// A body that ends in an error before its first byte.
+struct Broken;
+
+impl HttpBody for Broken {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
+        Poll::Ready(Some(Err(io::ErrorKind::ConnectionAborted.into())))
+    }
 }

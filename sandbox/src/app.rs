@@ -9,11 +9,13 @@
 use std::ops::Deref;
 use std::sync::Arc;
 
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::{Mutex, Notify, Semaphore};
 use tollgate_shared::time::Timestamp;
 
 use crate::clock::Clock;
 use crate::config::{Config, Merchant};
+use crate::contract::Charge;
+use crate::contract::telling::Fault;
 use crate::notice::Draft;
 use crate::trade::{Action, Method, Outcome, Provider, Refused, Trade};
 use crate::world::{Locked, World};
@@ -33,6 +35,8 @@ pub(crate) struct Parts {
     /// Wakes the scheduler: a clock was moved, or a delivery ended.
     pub(crate) wake: Notify,
     pub(crate) deliveries: Semaphore,
+    /// Held by whoever plays what falls due, so that it happens in order.
+    pub(crate) playing: Mutex<()>,
 }
 
 impl Deref for App {
@@ -84,6 +88,7 @@ impl App {
             http,
             wake: Notify::new(),
             deliveries: Semaphore::new(delivery::CONCURRENT),
+            playing: Mutex::new(()),
         })))
     }
 
@@ -100,7 +105,11 @@ impl App {
                 .trade_mut(provider, trade_no)
                 .ok_or(ActError::UnknownTrade)?;
             let outcome = trade.act(wish.action, wish.method, numbers, now)?;
-            let trade = trade.clone();
+            let mut trade = trade.clone();
+            if binds_card(&trade, &outcome) {
+                trade.credit_hash = Some(world.tokens.bind(&trade, &mut world.numbers, now));
+                world.replace(trade.clone());
+            }
             let draft = if wish.notify {
                 self.draft(&trade, &outcome, now)
             } else {
@@ -108,6 +117,59 @@ impl App {
             };
             Ok(draft.map(|draft| announce(world, &trade, draft, &wish.replacements, now)))
         })
+    }
+
+    /// Records the notice of an outcome, for the caller to deliver or hold back.
+    pub(crate) fn record_notice(
+        &self,
+        world: &mut World,
+        trade: &Trade,
+        outcome: &Outcome,
+        now: Timestamp,
+    ) -> Option<u64> {
+        let draft = self.draft(trade, outcome, now)?;
+        Some(announce(world, trade, draft, &[], now))
+    }
+
+    /// Lets a contract do what it has due at an instant; the notices to be delivered now.
+    pub(crate) fn play_contract(
+        &self,
+        world: &mut World,
+        provider: Provider,
+        trade_no: &str,
+        at: Timestamp,
+    ) -> Option<u64> {
+        let (trade, numbers) = world.trade_mut(provider, trade_no)?;
+        let charge = trade.contract.as_mut()?.play(at, numbers)?;
+        self.tell_charge(world, provider, trade_no, &charge, at)
+    }
+
+    /// Records the notice of a charge, bent as a test wished; its id, where it is to be delivered now.
+    pub(crate) fn tell_charge(
+        &self,
+        world: &mut World,
+        provider: Provider,
+        trade_no: &str,
+        charge: &Charge,
+        at: Timestamp,
+    ) -> Option<u64> {
+        let (trade, _) = world.trade_mut(provider, trade_no)?;
+        let telling = &mut trade.contract.as_mut()?.telling;
+        if !charge.succeeded && !telling.failures_told {
+            return None;
+        }
+        let fault = telling.fault_of_next(charge.due_on);
+        if fault.lost {
+            return None;
+        }
+        let trade = trade.clone();
+        let draft = self.draft(&trade, &Outcome::Charged(charge.clone()), at)?;
+        let notice = announce(world, &trade, draft, &wrong_amount(provider, fault), at);
+        if fault.late.is_zero() {
+            return Some(notice);
+        }
+        world.hold(notice, at.plus(fault.late));
+        None
     }
 
     /// Sends a notice's first delivery beside the caller, as a provider does behind the customer's back.
@@ -137,6 +199,24 @@ impl App {
     pub(crate) fn payuni_merchant(&self, id: &str) -> Option<&Merchant> {
         self.config.payuni.iter().find(|merchant| merchant.id == id)
     }
+}
+
+/// A paid card order of PAYUNi that asked for a token (A.11: agreed or forced).
+fn binds_card(trade: &Trade, outcome: &Outcome) -> bool {
+    trade.provider == Provider::Payuni
+        && matches!(outcome, Outcome::Paid)
+        && trade.method == Some(Method::Credit)
+        && matches!(trade.field("UseTokenType"), "1" | "3")
+        && !trade.field("CreditToken").is_empty()
+}
+
+fn wrong_amount(provider: Provider, fault: Fault) -> Vec<(String, String)> {
+    let name = match provider {
+        Provider::Ecpay => "Amount",
+        Provider::Payuni | Provider::Mock => "AuthAmt",
+    };
+    let wrong = fault.amount.map(|amount| (name.to_owned(), amount.to_string()));
+    wrong.into_iter().collect()
 }
 
 fn announce(

@@ -94,11 +94,11 @@ fn order(trade: &Trade) -> String {
         "Merchant",
         &format!("<code>{}</code>", escape(&trade.merchant_id)),
     );
-    if let Some(plan) = &trade.plan {
-        let done = plan.succeeded().count();
+    if let Some(contract) = &trade.contract {
+        let done = contract.succeeded().count();
         let text = format!(
             "NT${} × {}（{done}/{}）",
-            plan.amount, plan.times_total, plan.times_total
+            contract.terms.amount, contract.terms.times_total, contract.terms.times_total
         );
         rows += &row("定期定額", "Periodic", &escape(&text));
     }

@@ -7,7 +7,7 @@
 //! A machine clock before 1970 reads as 1970.
 
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use tollgate_shared::time::Timestamp;
 
@@ -27,12 +27,10 @@ impl Clock {
         )
     }
 
-    /// Moves the clock ahead; saturates.
-    pub(crate) fn advance(&self, by: Duration) {
-        let by_ms = i64::try_from(by.as_millis()).unwrap_or(i64::MAX);
-        self.ahead_ms.update(Ordering::SeqCst, Ordering::SeqCst, |ahead| {
-            ahead.saturating_add(by_ms)
-        });
+    /// Moves the clock ahead to an instant; one that has passed changes nothing.
+    pub(crate) fn advance_to(&self, at: Timestamp) {
+        let ahead_ms = at.unix_ms().saturating_sub(machine_now().unix_ms());
+        self.ahead_ms.fetch_max(ahead_ms, Ordering::SeqCst);
     }
 }
 
@@ -49,16 +47,19 @@ pub(crate) fn machine_now() -> Timestamp {
 mod tests {
     use std::time::Duration;
 
+    use tollgate_shared::time::Timestamp;
+
     use super::Clock;
 
     #[test]
-    fn advancing_adds_up_and_never_overflows() {
+    fn the_clock_only_moves_ahead_and_never_overflows() {
         let clock = Clock::default();
-        let before = clock.now();
-        clock.advance(Duration::from_hours(1));
-        clock.advance(Duration::from_hours(1));
-        assert!(clock.now().distance(before) >= Duration::from_hours(2));
-        clock.advance(Duration::MAX);
-        assert_eq!(clock.now().unix_ms(), i64::MAX);
+        let noon = clock.now().plus(Duration::from_hours(2));
+        clock.advance_to(noon);
+        assert!(clock.now() >= noon);
+        clock.advance_to(Timestamp::from_unix_ms(0));
+        assert!(clock.now() >= noon);
+        clock.advance_to(Timestamp::from_unix_ms(i64::MAX));
+        assert!(clock.now().distance(Timestamp::from_unix_ms(i64::MAX)) < Duration::from_mins(1));
     }
 }

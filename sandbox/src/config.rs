@@ -12,6 +12,8 @@ use std::time::Duration;
 
 use tollgate_shared::secret::Secret;
 
+use crate::limiter::CallLimit;
+
 /// ECPay's published stage merchant (reference §1.0).
 pub const ECPAY_MERCHANT_ID: &str = "3002607";
 /// `HashKey` of [`ECPAY_MERCHANT_ID`].
@@ -79,6 +81,15 @@ pub struct Config {
     pub standard_ports_only: bool,
     /// Refuse shell-like words in `ItemName` and `TradeDesc` with 10400011, as ECPay's firewall does.
     pub refuse_shell_words: bool,
+    /// When ECPay charges the periods of a day, in minutes after midnight in Taiwan. Recorded charges show only that it
+    /// has nothing to do with the time of the purchase (reference §1.3.2).
+    pub ecpay_charge_minute_of_day: u32,
+    /// When PAYUNi's daily run charges (reference A.8: "a daily schedule").
+    pub payuni_charge_minute_of_day: u32,
+    /// From asking for another attempt at a failed period to its result, on the sandbox's clock.
+    pub retry_delay: Duration,
+    /// How often a server may ask ECPay.
+    pub ecpay_call_limit: CallLimit,
 }
 
 impl Default for Config {
@@ -96,6 +107,10 @@ impl Default for Config {
             answer_limit: Duration::from_secs(10),
             standard_ports_only: false,
             refuse_shell_words: false,
+            ecpay_charge_minute_of_day: 6 * 60,
+            payuni_charge_minute_of_day: 8 * 60,
+            retry_delay: Duration::from_mins(1),
+            ecpay_call_limit: CallLimit::default(),
         }
     }
 }

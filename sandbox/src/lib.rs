@@ -10,9 +10,11 @@
 //! # What it checks
 //! * **ECPay** (`/ecpay`): CheckMacValue (10200073), parameters not in the specification (10100050), MerchantTradeNo
 //!   (10200052) used once for ever (10300028), methods and amounts (10300023), periodic parameters (10100223 to
-//!   10100228), URLs, optionally the firewall's words (10400011) and ports 80 and 443 only. `QueryTradeInfo/V5`.
+//!   10100228), URLs, optionally the firewall's words (10400011) and ports 80 and 443 only. `QueryTradeInfo/V5`,
+//!   `QueryCreditCardPeriodInfo`, `CreditCardPeriodAction`, `CreditDetail/DoAction`; 403 for asking too often.
 //! * **PAYUNi** (`/payuni`): `HashInfo`, decryption, `MerID` outside and inside, Version, Timestamp, every inner field,
-//!   order numbers once in ten minutes (UPP01007). `/api/trade/query`.
+//!   order numbers once in ten minutes (UPP01007). `/api/trade/{query,close,cancel}`, `/api/credit` by a stored card,
+//!   `/api/credit_bind/cancel`, `/api/period/{mdfStatus,query,Modify,exchange}`.
 //! * **Mock** (`/mock/checkout?…`): a Standard-Webhooks-signed notice.
 //!
 //! Notices carry the recorded field sets. A first delivery says `交易成功`, a repeat `paid`, under a MAC of its own. Only
@@ -22,6 +24,11 @@
 //! The checkout form's answer is a page without script or foreign files, in zh-TW and English: pay, decline, close the
 //! window; for ATM, CVS and BARCODE first issue the code, then pay it. Buttons carry `data-action` and `data-method`.
 //!
+//! # Contracts
+//! A paid periodic order charges by itself on its days: when the clock is moved, or as real time goes by. A jump of a year
+//! plays every charge on the way in order of its due time, each under its own stamp, and delivers its notice before
+//! the next one. ECPay ends a contract after six failed periods in a row; retries come a minute later.
+//!
 //! # The control API (`/control/v1`, JSON, errors as problem+json)
 //! * `POST sessions` `{"sub", "email"?, "expiresInSeconds"?, "secret"?, "issuer"?, "audience"?}` → `{"token"}`
 //! * `GET trades/{provider}/{order}`;
@@ -29,7 +36,14 @@
 //!   `{"method"?, "fields"?, "notify"?, "wait"?, "failed"?}` → the trade with its notices
 //! * `POST trades/{provider}/{order}/notices/resend` `{"which"?: "unacknowledged" | "all"}`
 //! * `GET notices?order=…` → `{"notices": […]}`, one object a delivery
-//! * `GET clock`, `POST clock` `{"advanceSeconds"}`: what became due is sent at once
+//! * `GET clock`, `POST clock` `{"advanceSeconds"}` or `{"toUnixMs"}` → `{"now", "unixMs", "nextDueUnixMs"}`
+//! * `GET contracts/{provider}/{order}`: state, next due time, every attempt
+//! * `POST contracts/{provider}/{order}/declines` `{"card"?: "bad" | "good", "from"?, "until"?, "dates"?, "next"?, "code"?}`,
+//!   `DELETE` lifts them
+//! * `POST contracts/{provider}/{order}/notices` `{"lose"?, "lateSeconds"?, "amount"?, "next"?, "dates"?, "failuresTold"?,
+//!   "gwsr"?, "oddLog"?, "ghostInLog"?}`, `DELETE` lifts them
+//! * `GET tokens/payuni/{order or CreditToken}`, `POST …/declines` as above, `POST …/answers` `{"lost"?, "unknown"?}`
+//! * `POST limits/ecpay` `{"callsMax"?, "windowSeconds"?, "silenceSeconds"?, "refuseSeconds"?}`
 //! * `POST /sink/{name}` receives; `GET`, `PUT` `{"secret"?, "status"?}`, `DELETE sink/{name}` list, set up, clear
 //!
 //! # Settings of the program `tollgate-sandbox`
@@ -40,7 +54,7 @@
 //! # Invariants
 //! It is an independent check: it parses requests with field tables of its own and uses `tollgate_shared` for the MAC, the
 //! cipher, money and time only. State lives in memory behind one lock that is never held over an `await`; every
-//! collection is bounded. Left out: refunds and contract actions, 403 for asking too fast.
+//! collection is bounded. Left out: suspending a contract in ECPay's console, partial captures.
 //! Failure: [`StartError`] before it listens; afterwards only answers.
 
 mod answer;
@@ -49,19 +63,24 @@ mod cashier;
 mod cashier_page;
 mod clock;
 mod config;
+mod contract;
 mod control;
 mod delivery;
 mod ecpay;
 mod form;
 mod http;
+mod limiter;
 mod mock;
 mod notice;
 mod numbers;
 mod page;
 mod payuni;
+mod play;
 mod session;
+mod settlement;
 mod sink;
 mod standard_webhooks;
+mod tokens;
 mod trade;
 mod world;
 
@@ -77,6 +96,7 @@ pub use crate::config::{
     Config, ConfigError, ECPAY_HASH_IV, ECPAY_HASH_KEY, ECPAY_MERCHANT_ID, MOCK_WEBHOOK_SECRET, Merchant,
     PAYUNI_HASH_IV, PAYUNI_HASH_KEY, PAYUNI_MERCHANT_ID, SESSION_SECRET,
 };
+pub use crate::limiter::CallLimit;
 
 /// Why a sandbox does not start.
 #[derive(Debug, thiserror::Error)]
@@ -108,6 +128,7 @@ pub struct Sandbox {
     stop: Option<oneshot::Sender<()>>,
     serving: JoinHandle<std::io::Result<()>>,
     repeating: JoinHandle<()>,
+    playing: JoinHandle<()>,
 }
 
 impl Sandbox {
@@ -131,12 +152,14 @@ impl Sandbox {
             drop(stopped.await);
         });
         let serving = tokio::spawn(async move { serve.await });
-        let repeating = tokio::spawn(delivery::run(app));
+        let repeating = tokio::spawn(delivery::run(app.clone()));
+        let playing = tokio::spawn(play::run(app));
         Ok(Self {
             address,
             stop: Some(stop),
             serving,
             repeating,
+            playing,
         })
     }
 
@@ -173,6 +196,7 @@ impl Sandbox {
     /// Stops listening, lets running answers end, and returns when all is done. Outstanding repeats are lost.
     pub async fn stop(mut self) {
         self.repeating.abort();
+        self.playing.abort();
         drop(self.stop.take());
         // Nothing is left to do about a listener that is going away, nor about a client that does not let go.
         drop(tokio::time::timeout(STOP_LIMIT, &mut self.serving).await);
@@ -182,6 +206,7 @@ impl Sandbox {
 impl Drop for Sandbox {
     fn drop(&mut self) {
         self.repeating.abort();
+        self.playing.abort();
         self.serving.abort();
     }
 }

@@ -103,7 +103,11 @@ fn trade(
         status: Status::Open,
         created_at: now,
         settled_at: None,
-        plan: None,
+        settlements: std::collections::BTreeMap::new(),
+        credit_hash: None,
+        decline_code: None,
+        unknown_until: None,
+        contract: None,
     }
 }
 

@@ -3,9 +3,8 @@
 //! checkout → **trade** ⇄ cashier, control → `notice`: the provider modules say what a move looks like on the wire.
 //!
 //! Invariants: a move is refused before anything changes; money arrives once in a trade (a declined trade may still
-//! be paid, as at a real cashier where the customer tries another card); a period is charged only after the first
-//! charge and never beyond the plan.
-//! Not here: field names and codes of a provider (`ecpay`, `payuni`, `mock`), sending (`delivery`).
+//! be paid, as at a real cashier where the customer tries another card).
+//! Not here: periods (`contract`), field names and codes of a provider (`ecpay`, `payuni`, `mock`), sending (`delivery`).
 //! Failure: a [`Refused`] that the cashier shows and the control API answers as 409.
 
 #[cfg(test)]
@@ -16,7 +15,9 @@ use std::collections::BTreeMap;
 use tollgate_shared::money::Minor;
 use tollgate_shared::time::Timestamp;
 
+use crate::contract::{Charge, Contract, Unable};
 use crate::numbers::Numbers;
+use crate::settlement::Settlement;
 
 /// Whose trade it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -118,73 +119,6 @@ impl Status {
     }
 }
 
-/// A periodic contract: what was agreed, and what has been charged.
-#[derive(Debug, Clone)]
-pub(crate) struct Plan {
-    /// Charges in all, the first included.
-    pub(crate) times_total: u32,
-    /// Amount of a later charge.
-    pub(crate) amount: Minor,
-    /// Amount of period 1.
-    pub(crate) first_amount: Minor,
-    /// The provider's number of the contract (PAYUNi), empty where it has none.
-    pub(crate) period_trade_no: String,
-    /// Whether paying at the cashier charges period 1, or only binds the card for a later day (PAYUNi `FType`).
-    pub(crate) first_charge_now: bool,
-    /// Every attempt of a period, in order.
-    pub(crate) charges: Vec<Charge>,
-}
-
-/// After this many failures in a row the contract ends (reference §1.5: six; "in a row" is unconfirmed there).
-const FAILURES_MAX: usize = 6;
-
-impl Plan {
-    pub(crate) fn succeeded(&self) -> impl Iterator<Item = &Charge> {
-        self.charges.iter().filter(|charge| charge.succeeded)
-    }
-
-    fn ended(&self) -> bool {
-        let failures_in_row = self
-            .charges
-            .iter()
-            .rev()
-            .take_while(|charge| !charge.succeeded)
-            .count();
-        failures_in_row >= FAILURES_MAX
-            || u32::try_from(self.charges.len()).is_ok_and(|count| count >= self.times_total)
-    }
-
-    fn attempt(&mut self, succeeded: bool, trade_no: String, gwsr: String, now: Timestamp) -> Charge {
-        let first = self.charges.is_empty();
-        let charge = Charge {
-            number: u32::try_from(self.charges.len())
-                .unwrap_or(u32::MAX)
-                .saturating_add(1),
-            trade_no,
-            gwsr,
-            amount: if first { self.first_amount } else { self.amount },
-            succeeded,
-            at: now,
-        };
-        self.charges.push(charge.clone());
-        charge
-    }
-}
-
-/// One attempt to charge a period.
-#[derive(Debug, Clone)]
-pub(crate) struct Charge {
-    /// Counted from 1.
-    pub(crate) number: u32,
-    /// The provider's number of this charge; longer than a `u64` at ECPay.
-    pub(crate) trade_no: String,
-    /// ECPay's authorisation number.
-    pub(crate) gwsr: String,
-    pub(crate) amount: Minor,
-    pub(crate) succeeded: bool,
-    pub(crate) at: Timestamp,
-}
-
 /// A trade at a provider.
 #[derive(Debug, Clone)]
 #[expect(
@@ -208,7 +142,15 @@ pub(crate) struct Trade {
     pub(crate) status: Status,
     pub(crate) created_at: Timestamp,
     pub(crate) settled_at: Option<Timestamp>,
-    pub(crate) plan: Option<Plan>,
+    pub(crate) contract: Option<Contract>,
+    /// Where the money of its card charges is, by the number of the charge; made when first asked for.
+    pub(crate) settlements: BTreeMap<String, Settlement>,
+    /// The stored card that this payment bound (PAYUNi).
+    pub(crate) credit_hash: Option<String>,
+    /// The chosen code of a decline.
+    pub(crate) decline_code: Option<String>,
+    /// Until then the provider itself does not know the result.
+    pub(crate) unknown_until: Option<Timestamp>,
 }
 
 /// A move, asked for by a person at the cashier or by the control API.
@@ -299,7 +241,7 @@ impl Trade {
         self.status = Status::Paid;
         self.settled_at = Some(now);
         self.gwsr = numbers.gwsr();
-        Ok(self.first_charge(true, now).unwrap_or(Outcome::Paid))
+        Ok(self.first_charge(now).unwrap_or(Outcome::Paid))
     }
 
     fn decline(
@@ -317,9 +259,8 @@ impl Trade {
     }
 
     /// Period 1 is the payment itself, so it carries the trade's own number.
-    fn first_charge(&mut self, succeeded: bool, now: Timestamp) -> Option<Outcome> {
-        let plan = self.plan.as_mut().filter(|plan| plan.first_charge_now)?;
-        let charge = plan.attempt(succeeded, self.trade_no.clone(), self.gwsr.clone(), now);
+    fn first_charge(&mut self, now: Timestamp) -> Option<Outcome> {
+        let charge = self.contract.as_mut()?.begin(&self.trade_no, &self.gwsr, now)?;
         // ECPay announces period 1 as an ordinary payment; PAYUNi announces it as a period.
         (self.provider == Provider::Payuni).then_some(Outcome::Charged(charge))
     }
@@ -410,21 +351,17 @@ impl Trade {
         numbers: &mut Numbers,
         now: Timestamp,
     ) -> Result<Outcome, Refused> {
-        let provider = self.provider;
-        let paid = self.status == Status::Paid;
-        let plan = self.plan.as_mut().ok_or(Refused::NoPlan)?;
-        if !paid {
-            return Err(Refused::PlanNotStarted);
-        }
-        if plan.ended() {
-            return Err(Refused::PlanEnded);
-        }
-        let trade_no = numbers.period_trade_no(provider, now);
-        Ok(Outcome::Charged(plan.attempt(
-            succeeded,
-            trade_no,
-            numbers.gwsr(),
-            now,
-        )))
+        let contract = self.contract.as_mut().ok_or(Refused::NoPlan)?;
+        contract
+            .charge_next(succeeded, numbers, now)
+            .map(Outcome::Charged)
+            .map_err(|unable| match unable {
+                Unable::NotBegun => Refused::PlanNotStarted,
+                Unable::Ended
+                | Unable::NotRunning
+                | Unable::NotSuspended
+                | Unable::NothingFailed
+                | Unable::NoSuchPeriod => Refused::PlanEnded,
+            })
     }
 }

@@ -7,14 +7,18 @@
 //! Not here: what a move means (`trade`), sending (`delivery`). Nothing survives a restart, on purpose.
 //! Failure: [`Full`], answered as 503; a poisoned lock is taken over, since every change is a single assignment or push.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use tollgate_shared::time::Timestamp;
 
+use crate::limiter::Limiter;
 use crate::notice::{Draft, Sealed};
 use crate::numbers::Numbers;
+use crate::payuni::exchange_page::Exchanges;
 use crate::sink::Sink;
+use crate::tokens::Tokens;
 use crate::trade::{Provider, Trade};
 
 /// Trades in one run: at about 2 KiB each, 200 MB. They are not dropped, because a dropped order number would be free again.
@@ -109,9 +113,16 @@ pub(crate) struct World {
     pub(crate) numbers: Numbers,
     pub(crate) notices: BTreeMap<u64, Notice>,
     pub(crate) sink: Sink,
+    pub(crate) limiter: Limiter,
+    pub(crate) tokens: Tokens,
+    pub(crate) exchanges: Exchanges,
     trades: BTreeMap<(Provider, String), Trade>,
     /// Order numbers to trade numbers, oldest first.
     orders: BTreeMap<(Provider, String), Vec<String>>,
+    /// The trades that have a contract.
+    contracts: BTreeSet<(Provider, String)>,
+    /// Notices that are held back until their time.
+    held: BTreeSet<(Timestamp, u64)>,
 }
 
 impl World {
@@ -122,9 +133,18 @@ impl World {
         }
         let order = (trade.provider, trade.order_number.clone());
         self.orders.entry(order).or_default().push(trade.trade_no.clone());
+        if trade.contract.is_some() {
+            self.contracts.insert((trade.provider, trade.trade_no.clone()));
+        }
         self.trades
             .insert((trade.provider, trade.trade_no.clone()), trade);
         Ok(())
+    }
+
+    /// Puts a trade in place of its former self.
+    pub(crate) fn replace(&mut self, trade: Trade) {
+        self.trades
+            .insert((trade.provider, trade.trade_no.clone()), trade);
     }
 
     /// A trade by the provider's number.
@@ -188,6 +208,67 @@ impl World {
         };
         self.notices.insert(id, notice);
         id
+    }
+
+    /// Holds a notice back; `play` sends it when its time has come.
+    pub(crate) fn hold(&mut self, notice: u64, until: Timestamp) {
+        self.held.insert((until, notice));
+    }
+
+    /// The notices whose time has come, no longer held.
+    pub(crate) fn release(&mut self, now: Timestamp) -> Vec<u64> {
+        let later = self.held.split_off(&(now.plus(Duration::from_millis(1)), 0));
+        let released = std::mem::replace(&mut self.held, later);
+        released.into_iter().map(|(_, notice)| notice).collect()
+    }
+
+    /// When the next thing falls due: a charge, a retry, or a notice that is held back.
+    pub(crate) fn next_due(&self) -> Option<Timestamp> {
+        let charges = self.contracts.iter().filter_map(|key| self.due_of(key));
+        let notices = self.held.first().map(|(until, _)| *until);
+        charges.chain(notices).min()
+    }
+
+    /// The contracts that have something due by now.
+    pub(crate) fn due_contracts(&self, now: Timestamp) -> Vec<(Provider, String)> {
+        let due = |key: &&(Provider, String)| self.due_of(key).is_some_and(|due| due <= now);
+        self.contracts.iter().filter(due).cloned().collect()
+    }
+
+    fn due_of(&self, key: &(Provider, String)) -> Option<Timestamp> {
+        self.trades.get(key)?.contract.as_ref()?.next_due()
+    }
+
+    /// The trade to which a charge of a merchant belongs, by the provider's number of the charge.
+    pub(crate) fn trade_no_of_charge(
+        &self,
+        provider: Provider,
+        merchant_id: &str,
+        number: &str,
+    ) -> Option<String> {
+        if self.trades.contains_key(&(provider, number.to_owned())) {
+            return Some(number.to_owned());
+        }
+        let mut trades = self.contracts.iter().filter_map(|key| self.trades.get(key));
+        let trade = trades.find(|trade| {
+            let charges = trade.contract.as_ref().map(|contract| &contract.charges);
+            trade.provider == provider
+                && trade.merchant_id == merchant_id
+                && charges.is_some_and(|charges| charges.iter().any(|charge| charge.trade_no == number))
+        });
+        trade.map(|trade| trade.trade_no.clone())
+    }
+
+    /// The trade of a contract, by PAYUNi's number of it.
+    pub(crate) fn contract_no(&self, merchant_id: &str, period_trade_no: &str) -> Option<&Trade> {
+        let trades = self.contracts.iter().filter_map(|key| self.trades.get(key));
+        trades.into_iter().find(|trade| {
+            let number = trade
+                .contract
+                .as_ref()
+                .map(|contract| &contract.terms.period_trade_no);
+            trade.merchant_id == merchant_id && number.is_some_and(|number| number == period_trade_no)
+        })
     }
 
     fn drop_oldest_settled(&mut self) {

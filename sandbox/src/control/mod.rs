@@ -8,9 +8,12 @@
 //! Failure: [`Fault`], one exhaustive match to problem documents.
 
 mod clock;
+mod contracts;
+mod limits;
 mod notices;
 mod sessions;
 mod sink;
+mod tokens;
 mod trades;
 
 use axum::Router;
@@ -78,6 +81,22 @@ pub(crate) fn routes() -> Router<App> {
             "/control/v1/trades/{provider}/{order}/notices/resend",
             post(notices::resend),
         )
+        .route("/control/v1/contracts/{provider}/{order}", get(contracts::show))
+        .route(
+            "/control/v1/contracts/{provider}/{order}/declines",
+            post(contracts::decline).delete(contracts::approve),
+        )
+        .route(
+            "/control/v1/contracts/{provider}/{order}/notices",
+            post(contracts::tell).delete(contracts::tell_all),
+        )
+        .route("/control/v1/tokens/payuni/{name}", get(tokens::show))
+        .route(
+            "/control/v1/tokens/payuni/{name}/declines",
+            post(tokens::decline).delete(tokens::approve),
+        )
+        .route("/control/v1/tokens/payuni/{name}/answers", post(tokens::answers))
+        .route("/control/v1/limits/ecpay", post(limits::set))
         .route("/control/v1/notices", get(notices::list))
         .route("/control/v1/clock", get(clock::show).post(clock::advance))
         .route(

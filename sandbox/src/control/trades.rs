@@ -149,12 +149,12 @@ fn trade_view(trade: &Trade) -> Value {
         "settledAt": trade.settled_at.map(|at| at.to_string()),
         "cashierPath": format!("/{}/cashier/{}", trade.provider.as_str(), trade.trade_no),
         "request": trade.request,
-        "plan": trade.plan.as_ref().map(|plan| json!({
-            "timesTotal": plan.times_total,
-            "amount": plan.amount.get(),
-            "firstAmount": plan.first_amount.get(),
-            "periodTradeNo": plan.period_trade_no,
-            "charges": plan.charges.iter().map(|charge| json!({
+        "plan": trade.contract.as_ref().map(|contract| json!({
+            "timesTotal": contract.terms.times_total,
+            "amount": contract.terms.amount.get(),
+            "firstAmount": contract.terms.first_amount.get(),
+            "periodTradeNo": contract.terms.period_trade_no,
+            "charges": contract.charges.iter().map(|charge| json!({
                 "number": charge.number,
                 "tradeNo": charge.trade_no,
                 "gwsr": charge.gwsr,

@@ -4,12 +4,17 @@
 //!
 //! Invariant: this is an independent check. Fields, limits and codes stand here in tables of their own, written from
 //! the reference (§1.3, §1.4, §1.6); only the MAC, money and time are Tollgate's.
-//! Not here: pages (`cashier`), re-sending (`delivery`). Left out: refunds and contract actions, which ECPay's own
-//! stage does not offer either (§1.7).
+//! `period_info`, `period_action`, `do_action`: what a server asks and orders afterwards (§1.7), of which
+//! ECPay's own stage offers little.
+//! Not here: pages (`cashier`), re-sending (`delivery`), the contract itself (`contract`).
 //! Failure: a [`Refusal`](request::Refusal) with ECPay's code, shown as a page.
 
+mod call;
 pub(crate) mod checkout;
+pub(crate) mod do_action;
 pub(crate) mod notice;
+pub(crate) mod period_action;
+pub(crate) mod period_info;
 pub(crate) mod query;
 pub(crate) mod request;
 pub(crate) mod rules;

@@ -9,22 +9,27 @@
 
 use std::time::Duration;
 
+use tollgate_shared::money::Minor;
 use tollgate_shared::time::Timestamp;
 
 use super::{mac, wall_clock};
 use crate::config::Merchant;
+use crate::contract::{Charge, Contract};
 use crate::form;
 use crate::notice::{Draft, Kind, Seal, Sealed};
-use crate::trade::{Charge, Method, Outcome, Plan, Trade};
+use crate::trade::{Method, Outcome, Trade};
 
 /// A payment failed (§1.8; recorded with the text "Pay Fail.").
-const FAILED: (&str, &str) = ("10100058", "Pay Fail.");
+pub(crate) const FAILED: (&str, &str) = ("10100058", "Pay Fail.");
 
 /// First delivery of a success.
-const SUCCEEDED: (&str, &str) = ("1", "交易成功");
+pub(crate) const SUCCEEDED: (&str, &str) = ("1", "交易成功");
 
 /// What a re-delivery of a success says.
 const RESENT: &str = "paid";
+
+/// The authorisation code of every success, that of ECPay's own samples.
+pub(crate) const AUTH_CODE: &str = "777777";
 
 type Fields = Vec<(String, String)>;
 
@@ -35,7 +40,11 @@ pub(crate) fn draft(merchant: &Merchant, trade: &Trade, outcome: &Outcome, now: 
         Outcome::Failed => (Kind::Payment, "ReturnURL", payment(trade, FAILED, false, now)),
         Outcome::Simulated => (Kind::Payment, "ReturnURL", payment(trade, SUCCEEDED, true, now)),
         Outcome::CodeIssued => (Kind::Code, "PaymentInfoURL", code(trade)),
-        Outcome::Charged(charge) => (Kind::Period, "PeriodReturnURL", period(trade, charge)),
+        Outcome::Charged(charge) => (
+            Kind::Period,
+            "PeriodReturnURL",
+            period(trade, trade.contract.as_ref()?, charge),
+        ),
         Outcome::Closed => return None,
     };
     let url = trade.field(url).to_owned();
@@ -124,7 +133,7 @@ pub(crate) fn extra(trade: &Trade, paid: bool, now: Timestamp) -> Fields {
         ("amount", &amount),
         ("ATMAccBank", ""),
         ("ATMAccNo", ""),
-        ("auth_code", if paid { of_card("777777") } else { "" }),
+        ("auth_code", if paid { of_card(AUTH_CODE) } else { "" }),
         ("card4no", of_card("2222")),
         ("card6no", of_card("431195")),
         ("eci", of_card("0")),
@@ -158,34 +167,32 @@ pub(crate) fn extra(trade: &Trade, paid: bool, now: Timestamp) -> Fields {
 
 /// The contract's fields; present and empty for an order without one.
 fn contract(trade: &Trade) -> Fields {
-    let amount = trade
-        .plan
-        .as_ref()
-        .map(|plan| plan.amount.to_string())
-        .unwrap_or_default();
-    let times = trade
-        .plan
-        .as_ref()
-        .map(|plan| plan.succeeded().count().to_string())
-        .unwrap_or_default();
-    let sum = trade.plan.as_ref().map(sum_succeeded).unwrap_or_default();
+    let of_contract = |text: fn(&Contract) -> String| trade.contract.as_ref().map(text).unwrap_or_default();
     list(&[
         ("PeriodType", trade.field("PeriodType")),
         ("Frequency", trade.field("Frequency")),
         ("ExecTimes", trade.field("ExecTimes")),
-        ("PeriodAmount", &amount),
-        ("TotalSuccessTimes", &times),
-        ("TotalSuccessAmount", &sum),
+        (
+            "PeriodAmount",
+            &of_contract(|contract| contract.terms.amount.to_string()),
+        ),
+        (
+            "TotalSuccessTimes",
+            &of_contract(|contract| contract.succeeded().count().to_string()),
+        ),
+        (
+            "TotalSuccessAmount",
+            &of_contract(|contract| sum_succeeded(contract).to_string()),
+        ),
     ])
 }
 
-fn sum_succeeded(plan: &Plan) -> String {
-    let sum = plan
+/// What all successful charges add up to.
+pub(crate) fn sum_succeeded(contract: &Contract) -> Minor {
+    contract
         .succeeded()
-        .try_fold(tollgate_shared::money::Minor::ZERO, |sum, charge| {
-            sum.checked_add(charge.amount)
-        });
-    sum.map(|sum| sum.to_string()).unwrap_or_default()
+        .try_fold(Minor::ZERO, |sum, charge| sum.checked_add(charge.amount))
+        .unwrap_or(Minor::ZERO)
 }
 
 /// `PaymentInfoURL` (§1.4.4).
@@ -270,29 +277,24 @@ fn validity(trade: &Trade, method: Method) -> Duration {
     Duration::from_secs(minutes.saturating_mul(60))
 }
 
-/// `PeriodReturnURL` (§1.4.3): other names than `ReturnURL`, no `TradeNo`, `Gwsr` with a capital.
-fn period(trade: &Trade, charge: &Charge) -> Fields {
+/// `PeriodReturnURL` (§1.4.3): other names than `ReturnURL`, no `TradeNo`.
+fn period(trade: &Trade, contract: &Contract, charge: &Charge) -> Fields {
     let (code, message) = if charge.succeeded { SUCCEEDED } else { FAILED };
-    let plan = trade.plan.as_ref();
-    let first = plan.map(|plan| plan.first_amount.to_string()).unwrap_or_default();
-    let times = plan
-        .map(|plan| plan.succeeded().count().to_string())
-        .unwrap_or_default();
     let mut fields = list(&[
         ("MerchantID", &trade.merchant_id),
         ("MerchantTradeNo", &trade.order_number),
         ("StoreID", trade.field("StoreID")),
-        ("RtnCode", code),
+        ("RtnCode", charge.code.as_deref().unwrap_or(code)),
         ("RtnMsg", message),
         ("PeriodType", trade.field("PeriodType")),
         ("Frequency", trade.field("Frequency")),
         ("ExecTimes", trade.field("ExecTimes")),
         ("Amount", &charge.amount.to_string()),
-        ("Gwsr", &charge.gwsr),
+        (contract.telling.gwsr_name(charge.number), &charge.gwsr),
         ("ProcessDate", &wall_clock(charge.at)),
-        ("AuthCode", if charge.succeeded { "777777" } else { "" }),
-        ("FirstAuthAmount", &first),
-        ("TotalSuccessTimes", &times),
+        ("AuthCode", if charge.succeeded { AUTH_CODE } else { "" }),
+        ("FirstAuthAmount", &contract.terms.first_amount.to_string()),
+        ("TotalSuccessTimes", &contract.succeeded().count().to_string()),
     ]);
     fields.extend(custom_fields(trade));
     fields

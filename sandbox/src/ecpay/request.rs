@@ -15,6 +15,7 @@ use tollgate_shared::money::Minor;
 use super::mac;
 use super::rules::{FIELDS, amounts_of, whole_number};
 use crate::config::{Config, Merchant};
+use crate::contract::schedule::{Cadence, CountedIn};
 use crate::form::{self, Fields};
 use crate::trade::Method;
 
@@ -50,8 +51,15 @@ pub(crate) struct Checked {
     pub(crate) amount: Minor,
     /// What the cashier may offer.
     pub(crate) methods: Vec<Method>,
-    /// Charges in all, for a periodic order.
-    pub(crate) times_total: Option<u32>,
+    pub(crate) periodic: Option<Periodic>,
+}
+
+/// A periodic order's own parameters.
+#[derive(Debug, Clone)]
+pub(crate) struct Periodic {
+    /// Charges in all.
+    pub(crate) times_total: u32,
+    pub(crate) cadence: Cadence,
 }
 
 /// Checks a form.
@@ -65,7 +73,7 @@ pub(crate) fn check(config: &Config, body: &[u8]) -> Result<Checked, Refusal> {
     check_order_number(fields.get("MerchantTradeNo").unwrap_or_default())?;
     check_words(config, &fields)?;
     check_urls(&fields)?;
-    let times_total = check_period(&fields)?;
+    let periodic = check_period(&fields)?;
     let amount = Minor::from_decimal(fields.get("TotalAmount").unwrap_or_default());
     let amount = amount.ok_or_else(|| Refusal::not_in_spec("TotalAmount"))?;
     let methods = offered(&fields, amount)?;
@@ -74,7 +82,7 @@ pub(crate) fn check(config: &Config, body: &[u8]) -> Result<Checked, Refusal> {
         fields: fields.into_map(),
         amount,
         methods,
-        times_total,
+        periodic,
     })
 }
 
@@ -162,7 +170,7 @@ const PERIOD_FIELDS: [&str; 5] = [
 ///
 /// 10100227 and 10100228 are recorded from ECPay with their texts; that 10100223 to 10100226 follow the order of the
 /// parameters is inferred.
-fn check_period(fields: &Fields) -> Result<Option<u32>, Refusal> {
+fn check_period(fields: &Fields) -> Result<Option<Periodic>, Refusal> {
     if PERIOD_FIELDS.iter().all(|name| fields.text(name).is_empty()) {
         return Ok(None);
     }
@@ -182,10 +190,10 @@ fn check_period(fields: &Fields) -> Result<Option<u32>, Refusal> {
             "PeriodAmount Error, PeriodAmount must equal TotalAmount",
         ));
     }
-    let (frequency_max, times_max, times_code) = match fields.text("PeriodType") {
-        "D" => (365, 999, 10_100_226),
-        "M" => (12, 999, 10_100_227),
-        "Y" => (1, 99, 10_100_228),
+    let (unit, frequency_max, times_max, times_code) = match fields.text("PeriodType") {
+        "D" => (CountedIn::Days, 365, 999, 10_100_226),
+        "M" => (CountedIn::Months, 12, 999, 10_100_227),
+        "Y" => (CountedIn::Years, 1, 99, 10_100_228),
         _ => {
             return Err(Refusal::new(
                 10_100_224,
@@ -193,19 +201,23 @@ fn check_period(fields: &Fields) -> Result<Option<u32>, Refusal> {
             ));
         }
     };
-    let frequency =
-        whole_number(fields.text("Frequency")).filter(|number| (1..=frequency_max).contains(number));
-    frequency.ok_or_else(|| {
+    let frequency = in_range(fields.text("Frequency"), 1, frequency_max).ok_or_else(|| {
         Refusal::new(
             10_100_225,
             format!("Frequency Error, between 1 and {frequency_max}"),
         )
     })?;
-    let times = whole_number(fields.text("ExecTimes")).filter(|number| (2..=times_max).contains(number));
-    let times = times.and_then(|times| u32::try_from(times).ok());
-    times
-        .map(Some)
-        .ok_or_else(|| exec_times(times_code, fields.text("PeriodType"), times_max))
+    let times_total = in_range(fields.text("ExecTimes"), 2, times_max)
+        .ok_or_else(|| exec_times(times_code, fields.text("PeriodType"), times_max))?;
+    Ok(Some(Periodic {
+        times_total,
+        cadence: Cadence::FromPurchase(unit, frequency),
+    }))
+}
+
+fn in_range(text: &str, min: i64, max: i64) -> Option<u32> {
+    let number = whole_number(text).filter(|number| (min..=max).contains(number));
+    number.and_then(|number| u32::try_from(number).ok())
 }
 
 fn exec_times(code: u32, period_type: &str, times_max: i64) -> Refusal {

@@ -8,15 +8,18 @@
 
 use std::time::Duration;
 
+use jiff::civil::{Date, Weekday};
 use tollgate_shared::money::Minor;
 use tollgate_shared::time::Timestamp;
 
 use super::envelope::{self, Refusal};
-use super::rules::{self, is_date, number};
+use super::rules::{self, number};
 use crate::app::App;
 use crate::config::Merchant;
+use crate::contract::schedule::{Cadence, Cycle, First};
+use crate::contract::{self, Contract};
 use crate::form::Fields;
-use crate::trade::{Method, Plan, Provider, Status, Trade};
+use crate::trade::{Method, Provider, Status, Trade};
 use crate::world::World;
 
 /// How long an order number stays taken.
@@ -39,7 +42,7 @@ pub(crate) fn upp(app: &App, body: &[u8]) -> Result<Trade, Refusal> {
         Terms {
             amount,
             methods,
-            plan: None,
+            periodic: None,
         },
     )
 }
@@ -49,7 +52,7 @@ pub(crate) fn period(app: &App, body: &[u8]) -> Result<Trade, Refusal> {
     let (merchant, fields) = envelope::open(&app.config, body, &["1.0"])?;
     rules::check(rules::PERIOD, &fields, app.config.standard_ports_only)?;
     let amount = amount(&fields, "PeriodAmt")?;
-    let plan = plan(&fields, amount, app.clock.now())?;
+    let periodic = periodic(&fields)?;
     open(
         app,
         &merchant,
@@ -57,7 +60,7 @@ pub(crate) fn period(app: &App, body: &[u8]) -> Result<Trade, Refusal> {
         Terms {
             amount,
             methods: vec![Method::Credit],
-            plan: Some(plan),
+            periodic: Some(periodic),
         },
     )
 }
@@ -76,7 +79,7 @@ pub(crate) fn check_stamp(fields: &Fields, now: Timestamp) -> Result<(), Refusal
 struct Terms {
     amount: Minor,
     methods: Vec<Method>,
-    plan: Option<Plan>,
+    periodic: Option<Periodic>,
 }
 
 fn amount(fields: &Fields, name: &str) -> Result<Minor, Refusal> {
@@ -114,60 +117,82 @@ fn offered(fields: &Fields, amount: Minor) -> Result<Vec<Method>, Refusal> {
     Ok(methods)
 }
 
-fn plan(fields: &Fields, amount: Minor, now: Timestamp) -> Result<Plan, Refusal> {
-    let first_amount = if fields.text("FAmt").is_empty() {
-        amount
-    } else {
-        self::amount(fields, "FAmt")?
+/// A periodic order's own fields.
+struct Periodic {
+    times_total: u32,
+    first_amount: Option<Minor>,
+    cadence: Cadence,
+}
+
+fn periodic(fields: &Fields) -> Result<Periodic, Refusal> {
+    let first_amount = match fields.text("FAmt") {
+        "" => None,
+        _ => Some(amount(fields, "FAmt")?),
     };
-    Ok(Plan {
-        times_total: times_total(fields)?,
-        amount,
+    let (times_total, cadence) = cadence(fields)?;
+    Ok(Periodic {
+        times_total,
         first_amount,
-        period_trade_no: String::new(),
-        first_charge_now: charges_now(fields, now)?,
-        charges: Vec::new(),
+        cadence,
     })
 }
 
 /// Either a cycle (`PeriodType`, `PeriodDate`, `PeriodTimes`) or a list of days (Date, with `FType` job).
-fn times_total(fields: &Fields) -> Result<u32, Refusal> {
-    let cycle = ["PeriodType", "PeriodDate", "PeriodTimes"].map(|name| fields.text(name));
+fn cadence(fields: &Fields) -> Result<(u32, Cadence), Refusal> {
+    let names = ["PeriodType", "PeriodDate", "PeriodTimes"];
     let dates = fields.text("Date");
-    if !dates.is_empty() {
-        if cycle.iter().any(|value| !value.is_empty()) || fields.text("FType") != "job" {
-            return Err(Refusal::undocumented(
-                "Date: not together with PeriodType, and only with FType job",
-            ));
-        }
-        return Ok(u32::try_from(dates.split(',').count()).unwrap_or(u32::MAX));
+    if dates.is_empty() {
+        let times = number(fields.text("PeriodTimes")).and_then(|times| u32::try_from(times).ok());
+        let times = times.ok_or_else(|| Refusal::undocumented("PeriodTimes: required without Date"))?;
+        let cycle = cycle(fields.text("PeriodType"), fields.text("PeriodDate"))?;
+        let first = first(fields)?;
+        return Ok((times, Cadence::Cyclic { cycle, first }));
     }
-    let [period_type, date, times] = cycle;
-    let date_fits = match period_type {
-        "week" => number(date).is_some_and(|day| (1..=7).contains(&day)),
-        "month" => number(date).is_some_and(|day| (1..=31).contains(&day)),
-        "year" => is_date(date),
-        _ => return Err(Refusal::undocumented("PeriodType: required without Date")),
-    };
-    if !date_fits {
+    if names.iter().any(|name| !fields.text(name).is_empty()) || fields.text("FType") != "job" {
         return Err(Refusal::undocumented(
-            "PeriodDate: week 1-7, month 1-31, year YYYY-MM-DD",
+            "Date: not together with PeriodType, and only with FType job",
         ));
     }
-    let times = number(times).and_then(|times| u32::try_from(times).ok());
-    times.ok_or_else(|| Refusal::undocumented("PeriodTimes: required without Date"))
+    let days: Vec<_> = dates.split(',').filter_map(|day| day.parse().ok()).collect();
+    if !days.is_sorted() {
+        return Err(Refusal::undocumented("Date: in order of time"));
+    }
+    Ok((
+        u32::try_from(days.len()).unwrap_or(u32::MAX),
+        Cadence::Listed(days),
+    ))
 }
 
-/// `build` charges today; `date` charges today only on that day, otherwise the card is bound with NT$1 (A.5).
-fn charges_now(fields: &Fields, now: Timestamp) -> Result<bool, Refusal> {
-    let today = now.to_taipei("%Y-%m-%d").unwrap_or_default();
-    match fields.text("FType") {
-        "build" => Ok(true),
-        "date" if fields.text("FDate").is_empty() => {
-            Err(Refusal::undocumented("FDate: required with FType date"))
-        }
-        "date" => Ok(fields.text("FDate") == today),
-        _ => Ok(false),
+/// `PeriodType` with `PeriodDate`.
+pub(crate) fn cycle(period_type: &str, date: &str) -> Result<Cycle, Refusal> {
+    let day = |min, max| {
+        number(date)
+            .and_then(|day| i8::try_from(day).ok())
+            .filter(|day| (min..=max).contains(day))
+    };
+    let cycle = match period_type {
+        "week" => day(1, 7)
+            .and_then(|day| Weekday::from_monday_one_offset(day).ok())
+            .map(Cycle::Week),
+        "month" => day(1, 31).map(|day| Cycle::Month { day }),
+        "year" => date.parse().ok().map(|day: Date| Cycle::Year {
+            month: day.month(),
+            day: day.day(),
+        }),
+        _ => return Err(Refusal::undocumented("PeriodType: required without Date")),
+    };
+    cycle.ok_or_else(|| Refusal::undocumented("PeriodDate: week 1-7, month 1-31, year YYYY-MM-DD"))
+}
+
+/// `FType`: `build` charges on the day of the order, `date` on a chosen one, `job` on the first of the cycle (A.5).
+fn first(fields: &Fields) -> Result<First, Refusal> {
+    match (fields.text("FType"), fields.text("FDate")) {
+        ("build", _) => Ok(First::OrderDay),
+        ("date", day) => day
+            .parse()
+            .map(First::On)
+            .map_err(|_| Refusal::undocumented("FDate: required with FType date")),
+        _ => Ok(First::PerCycle),
     }
 }
 
@@ -176,7 +201,7 @@ fn open(app: &App, merchant: &Merchant, fields: Fields, terms: Terms) -> Result<
     let order_number = fields.text("MerTradeNo").to_owned();
     app.world.with(|world| {
         check_free(world, merchant, &order_number, now)?;
-        let contract_no = world.numbers.payuni_contract_no(now);
+        let period_trade_no = world.numbers.payuni_contract_no(now);
         let trade = Trade {
             provider: Provider::Payuni,
             merchant_id: merchant.id.clone(),
@@ -191,10 +216,14 @@ fn open(app: &App, merchant: &Merchant, fields: Fields, terms: Terms) -> Result<
             status: Status::Open,
             created_at: now,
             settled_at: None,
-            plan: terms.plan.map(|plan| Plan {
-                period_trade_no: contract_no,
-                ..plan
-            }),
+            settlements: std::collections::BTreeMap::new(),
+            credit_hash: None,
+            decline_code: None,
+            unknown_until: None,
+            contract: terms
+                .periodic
+                .map(|periodic| agreed(app, terms.amount, periodic, period_trade_no))
+                .transpose()?,
         };
         world
             .open(trade.clone())
@@ -203,7 +232,31 @@ fn open(app: &App, merchant: &Merchant, fields: Fields, terms: Terms) -> Result<
     })
 }
 
-fn check_free(world: &World, merchant: &Merchant, order_number: &str, now: Timestamp) -> Result<(), Refusal> {
+fn agreed(
+    app: &App,
+    amount: Minor,
+    periodic: Periodic,
+    period_trade_no: String,
+) -> Result<Contract, Refusal> {
+    let terms = contract::Terms {
+        provider: Provider::Payuni,
+        times_total: periodic.times_total,
+        amount,
+        first_amount: periodic.first_amount.unwrap_or(amount),
+        cadence: periodic.cadence,
+        charge_minute_of_day: app.config.payuni_charge_minute_of_day,
+        period_trade_no,
+    };
+    let contract = Contract::agreed(terms, app.clock.now());
+    contract.ok_or_else(|| Refusal::undocumented("the sandbox's clock is beyond its calendar"))
+}
+
+pub(crate) fn check_free(
+    world: &World,
+    merchant: &Merchant,
+    order_number: &str,
+    now: Timestamp,
+) -> Result<(), Refusal> {
     let last = world.order_of(Provider::Payuni, &merchant.id, order_number);
     if last.is_some_and(|trade| trade.created_at.distance(now) < NUMBER_TAKEN) {
         return Err(Refusal::new("UPP01007", "訂單編號重複 MerTradeNo has been used"));

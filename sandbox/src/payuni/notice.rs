@@ -13,14 +13,17 @@ use tollgate_shared::time::Timestamp;
 
 use super::envelope::seal;
 use crate::config::Merchant;
+use crate::contract::schedule::day_at;
+use crate::contract::{Cause, Charge, Contract};
 use crate::form;
 use crate::notice::{Draft, Kind, Seal, Sealed};
-use crate::trade::{Charge, Method, Outcome, Plan, Status, Trade};
+use crate::tokens::LIFE;
+use crate::trade::{Method, Outcome, Status, Trade};
 
 type Fields = Vec<(String, String)>;
 
 const SUCCESS: &str = "SUCCESS";
-const FAILED: &str = "FAILCODE01";
+pub(crate) const FAILED: &str = "FAILCODE01";
 
 /// The NT$1 by which a card is bound when the first charge lies ahead (A.5).
 const BINDING_AMOUNT: &str = "1";
@@ -28,11 +31,12 @@ const BINDING_AMOUNT: &str = "1";
 /// The notice that a move causes.
 pub(crate) fn draft(merchant: &Merchant, trade: &Trade, outcome: &Outcome, now: Timestamp) -> Option<Draft> {
     let url = trade.field("NotifyURL").to_owned();
-    let (kind, fields) = match (outcome, &trade.plan) {
-        (Outcome::Charged(charge), Some(plan)) => (Kind::Period, period(trade, plan, charge)),
-        (Outcome::Failed, Some(plan)) if plan.first_charge_now => {
-            (Kind::Period, period(trade, plan, &declined(trade, plan, now)))
-        }
+    let (kind, fields) = match (outcome, &trade.contract) {
+        (Outcome::Charged(charge), Some(contract)) => (Kind::Period, period(trade, contract, charge)),
+        (Outcome::Failed, Some(contract)) if contract.first_charge_now => (
+            Kind::Period,
+            period(trade, contract, &declined(trade, contract, now)),
+        ),
         (Outcome::Paid, None) => (Kind::Payment, payment(trade, "1", now)),
         (Outcome::Failed, None) => (Kind::Payment, payment(trade, "2", now)),
         (Outcome::CodeIssued, None) => (Kind::Code, payment(trade, "0", now)),
@@ -76,8 +80,13 @@ pub(crate) fn sealed(merchant: &Merchant, fields: &[(String, String)]) -> Sealed
 pub(crate) fn browser_result(merchant: &Merchant, trade: &Trade, now: Timestamp) -> Fields {
     let at = trade.settled_at.unwrap_or(now);
     let paid = trade.status == Status::Paid;
-    match &trade.plan {
-        Some(plan) => seal(merchant, status(paid), "1.0", &contract(trade, plan, paid, at)),
+    match &trade.contract {
+        Some(contract) => seal(
+            merchant,
+            status(paid),
+            "1.0",
+            &page_result(trade, contract, paid, at),
+        ),
         None => seal(
             merchant,
             status(paid),
@@ -123,20 +132,21 @@ pub(crate) fn payment(trade: &Trade, trade_status: &str, now: Timestamp) -> Fiel
             ));
         }
     } else {
-        fields.extend(card(succeeded, now));
+        fields.extend(card(trade, succeeded, now));
     }
     fields
 }
 
-fn card(succeeded: bool, now: Timestamp) -> Fields {
-    list(&[
+fn card(trade: &Trade, succeeded: bool, now: Timestamp) -> Fields {
+    let declined = trade.decline_code.as_deref().unwrap_or("51");
+    let mut fields = list(&[
         ("CardBank", "812"),
         ("Card6No", "414763"),
         ("Card4No", "0001"),
         ("CardInst", "1"),
         ("FirstAmt", "0"),
         ("EachAmt", "0"),
-        ("ResCode", if succeeded { "00" } else { "51" }),
+        ("ResCode", if succeeded { "00" } else { declined }),
         ("ResCodeMsg", if succeeded { "授權成功" } else { "餘額不足" }),
         ("AuthCode", if succeeded { "000000" } else { "" }),
         ("AuthBank", "812"),
@@ -144,7 +154,11 @@ fn card(succeeded: bool, now: Timestamp) -> Fields {
         ("AuthType", "1"),
         ("AuthDay", &now.to_taipei("%Y%m%d").unwrap_or_default()),
         ("AuthTime", &now.to_taipei("%H%M%S").unwrap_or_default()),
-    ])
+    ]);
+    if let Some(hash) = trade.credit_hash.as_deref().filter(|_| succeeded) {
+        fields.extend(list(&[("CreditHash", hash), ("CreditLife", LIFE)]));
+    }
+    fields
 }
 
 /// `PaymentType` (A.9).
@@ -180,19 +194,22 @@ pub(crate) fn instructions(trade: &Trade) -> Vec<(&'static str, String)> {
 }
 
 /// A first charge that the bank declined at the cashier; it is not part of the contract, which does not exist yet.
-fn declined(trade: &Trade, plan: &Plan, now: Timestamp) -> Charge {
+fn declined(trade: &Trade, contract: &Contract, now: Timestamp) -> Charge {
     Charge {
         number: 1,
+        due_on: day_at(now).unwrap_or_default(),
+        cause: Cause::Scheduled,
         trade_no: trade.trade_no.clone(),
         gwsr: String::new(),
-        amount: plan.first_amount,
+        amount: contract.terms.first_amount,
         succeeded: false,
+        code: None,
         at: now,
     }
 }
 
 /// The per-period notice (A.6).
-fn period(trade: &Trade, plan: &Plan, charge: &Charge) -> Fields {
+fn period(trade: &Trade, contract: &Contract, charge: &Charge) -> Fields {
     let number = charge.number.to_string();
     list(&[
         ("Status", status(charge.succeeded)),
@@ -209,13 +226,13 @@ fn period(trade: &Trade, plan: &Plan, charge: &Charge) -> Fields {
         ("AuthDay", &charge.at.to_taipei("%Y%m%d").unwrap_or_default()),
         ("ProdDesc", &trade.description),
         ("MerTradeNo", &trade.order_number),
-        ("PeriodTradeNo", &plan.period_trade_no),
+        ("PeriodTradeNo", &contract.terms.period_trade_no),
         ("TradeNo", &charge.trade_no),
         ("PeriodOrderNo", &format!("{}_{number}", trade.order_number)),
         ("AuthAmt", &charge.amount.to_string()),
-        ("TotalTimes", &plan.times_total.to_string()),
+        ("TotalTimes", &contract.terms.times_total.to_string()),
         ("ThisPeriod", &number),
-        ("ResCode", if charge.succeeded { "00" } else { "51" }),
+        ("ResCode", res_code(charge)),
         (
             "ResCodeMsg",
             if charge.succeeded {
@@ -227,28 +244,33 @@ fn period(trade: &Trade, plan: &Plan, charge: &Charge) -> Fields {
         ("AuthCode", if charge.succeeded { "000000" } else { "" }),
         ("AuthBank", "812"),
         ("AuthBankName", "台新銀行"),
-        ("NextAuthDate", &next_date(trade, plan, charge)),
+        ("NextAuthDate", &next_date(contract, charge)),
     ])
 }
 
-/// Empty on the last period (A.6). The sandbox charges when told to, so the date is only the nominal next one.
-fn next_date(trade: &Trade, plan: &Plan, charge: &Charge) -> String {
-    if charge.number >= plan.times_total {
+/// The bank's code: `00` approved, `51` insufficient funds unless another decline was asked for (A.12).
+fn res_code(charge: &Charge) -> &str {
+    match &charge.code {
+        None if charge.succeeded => "00",
+        None => "51",
+        Some(code) => code,
+    }
+}
+
+/// Empty on the last period (A.6).
+fn next_date(contract: &Contract, charge: &Charge) -> String {
+    let next = charge.number.saturating_add(1);
+    if next > contract.terms.times_total {
         return String::new();
     }
-    let hours = match trade.field("PeriodType") {
-        "week" => 168,
-        "year" => 8760,
-        _ => 720,
-    };
-    let next = charge.at.plus(Duration::from_hours(hours));
-    next.to_taipei("%Y-%m-%d").unwrap_or_default()
+    let day = contract.due_at(next).and_then(day_at);
+    day.map(|day| day.to_string()).unwrap_or_default()
 }
 
 /// The result of `/api/period/Page` for the browser (A.5).
-fn contract(trade: &Trade, plan: &Plan, paid: bool, at: Timestamp) -> Fields {
-    let first = plan.first_amount.to_string();
-    let authorised = if plan.first_charge_now {
+fn page_result(trade: &Trade, contract: &Contract, paid: bool, at: Timestamp) -> Fields {
+    let first = contract.terms.first_amount.to_string();
+    let authorised = if contract.first_charge_now {
         first.as_str()
     } else {
         BINDING_AMOUNT
@@ -259,13 +281,13 @@ fn contract(trade: &Trade, plan: &Plan, paid: bool, at: Timestamp) -> Fields {
         ("MerID", &trade.merchant_id),
         ("AuthTime", &at.to_taipei("%H%M%S").unwrap_or_default()),
         ("AuthDay", &at.to_taipei("%Y%m%d").unwrap_or_default()),
-        ("PeriodAmt", &plan.amount.to_string()),
+        ("PeriodAmt", &contract.terms.amount.to_string()),
         ("ProdDesc", &trade.description),
         ("PayerName", trade.field("PayerName")),
         ("PayerPhone", trade.field("PayerPhone")),
         ("PayerEmail", trade.field("PayerEmail")),
         ("MerTradeNo", &trade.order_number),
-        ("PeriodTradeNo", &plan.period_trade_no),
+        ("PeriodTradeNo", &contract.terms.period_trade_no),
         ("TradeNo", &trade.trade_no),
         ("FAmt", &first),
         ("AuthAmt", authorised),

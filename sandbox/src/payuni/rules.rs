@@ -1,9 +1,9 @@
-//! PAYUNi's field tables: the inner fields of `/api/upp` and `/api/period/Page`.
+//! PAYUNi's field tables: the inner fields of its pages and of its server calls.
 //!
 //! `envelope::open` → **`check`** → `checkout`.
 //!
-//! Invariant: what is not in the table is refused. The groups for shipping, invoices and card tokens are not played
-//! by the sandbox, and their fields are refused like any unknown one.
+//! Invariant: what is not in the table is refused. The groups for shipping and invoices are not played by the
+//! sandbox, and their fields are refused like any unknown one; so are raw cards.
 //! Not here: rules between fields (`checkout`). Failure: [`Refusal`] naming the field and its rule.
 
 use tollgate_shared::time::Timestamp;
@@ -85,6 +85,10 @@ pub(crate) const UPP: &[Rule] = &[
     optional("JKoPay", SWITCH),
     optional("API3D", SWITCH),
     optional("Lang", Shape::Text(10)),
+    optional("UseTokenType", Shape::OneOf(&["1", "2", "3"])),
+    optional("CreditToken", Shape::Text(200)),
+    optional("CreditTokenType", Shape::OneOf(&["1", "2"])),
+    optional("CreditTokenExpired", Shape::Text(4)),
 ];
 
 /// `/api/period/Page` (A.5). No Timestamp: the period pages list none.
@@ -118,6 +122,85 @@ pub(crate) const QUERY: &[Rule] = &[
     needed("MerID", Shape::Text(20)),
     optional("MerTradeNo", Shape::OrderNumber("_-")),
     optional("TradeNo", Shape::Text(30)),
+    needed("Timestamp", Shape::Number(1, 9_999_999_999)),
+];
+
+/// `/api/period/mdfStatus` (A.8). That the number is missing has a code of its own, so the table lets it pass.
+pub(crate) const CONTRACT_STATUS: &[Rule] = &[
+    needed("MerID", Shape::Text(20)),
+    needed(
+        "ReviseTradeStatus",
+        Shape::OneOf(&["suspend", "restart", "end", "reauth"]),
+    ),
+    optional("PeriodTradeNo", Shape::Text(30)),
+    optional("MerTradeNo", Shape::OrderNumber("-")),
+    optional("PeriodOrderNo", Shape::Number(1, 900)),
+];
+
+/// `/api/period/query` (A.8).
+pub(crate) const CONTRACT_QUERY: &[Rule] = &[
+    needed("MerID", Shape::Text(20)),
+    optional("PeriodTradeNo", Shape::Text(30)),
+];
+
+/// `/api/period/Modify` (A.8).
+pub(crate) const CONTRACT_MODIFY: &[Rule] = &[
+    needed("MerID", Shape::Text(20)),
+    optional("PeriodTradeNo", Shape::Text(30)),
+    optional("PayerName", Shape::Text(60)),
+    optional("PayerPhone", Shape::Text(20)),
+    optional("PayerEmail", Shape::Text(254)),
+    optional("PeriodAmt", Shape::Number(2, 199_999)),
+    optional("FAmt", Shape::Number(2, 199_999)),
+    optional("PeriodType", Shape::OneOf(&["week", "month", "year"])),
+    optional("PeriodDate", Shape::Text(10)),
+    optional("PeriodTimes", Shape::Number(1, 900)),
+    optional("DateList", Shape::Dates),
+];
+
+/// `/api/period/exchange`, the form with a page (A.8). `cardholder` is written small there.
+pub(crate) const CONTRACT_EXCHANGE: &[Rule] = &[
+    needed("MerID", Shape::Text(20)),
+    optional("PeriodTradeNo", Shape::Text(30)),
+    needed("APIType", Shape::OneOf(&["1"])),
+    optional("cardholder", SWITCH),
+];
+
+/// `/api/trade/close` (A.10).
+pub(crate) const TRADE_CLOSE: &[Rule] = &[
+    needed("MerID", Shape::Text(20)),
+    needed("TradeNo", Shape::Text(30)),
+    needed("CloseType", Shape::OneOf(&["1", "2", "-1", "-2"])),
+    optional("TradeAmt", Shape::Number(1, 199_999)),
+    needed("Timestamp", Shape::Number(1, 9_999_999_999)),
+];
+
+/// `/api/trade/cancel` (A.10).
+pub(crate) const TRADE_CANCEL: &[Rule] = &[
+    needed("MerID", Shape::Text(20)),
+    needed("TradeNo", Shape::Text(30)),
+    needed("Timestamp", Shape::Number(1, 9_999_999_999)),
+];
+
+/// `/api/credit` by a stored card (A.11). A missing `CreditHash` has a code of its own.
+pub(crate) const CREDIT: &[Rule] = &[
+    needed("MerID", Shape::Text(20)),
+    needed("MerTradeNo", Shape::OrderNumber("_-")),
+    needed("TradeAmt", Shape::Number(1, 199_999)),
+    needed("Timestamp", Shape::Number(1, 9_999_999_999)),
+    optional("ProdDesc", Shape::Text(550)),
+    optional("CreditHash", Shape::Text(200)),
+    optional("CreditToken", Shape::Text(200)),
+    optional("UsrMail", Shape::Text(100)),
+    optional("NotifyURL", Shape::Url),
+];
+
+/// `/api/credit_bind/cancel` (A.11).
+pub(crate) const BIND_CANCEL: &[Rule] = &[
+    needed("MerID", Shape::Text(20)),
+    needed("UseTokenType", Shape::OneOf(&["1", "2"])),
+    needed("BindVal", Shape::Text(200)),
+    optional("CreditTokenType", Shape::OneOf(&["1", "2"])),
     needed("Timestamp", Shape::Number(1, 9_999_999_999)),
 ];
 

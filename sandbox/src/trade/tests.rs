@@ -1,6 +1,8 @@
 //! Every move from every state, as a text table; the last column is what the last move answers.
 
-use super::{Action, Method, Plan, Provider, Refused, Status, Trade};
+use super::{Action, Method, Provider, Refused, Status, Trade};
+use crate::contract::schedule::{Cadence, CountedIn};
+use crate::contract::{Contract, Terms};
 use crate::numbers::Numbers;
 use tollgate_shared::money::Minor;
 use tollgate_shared::time::Timestamp;
@@ -121,13 +123,15 @@ fn parse(step: &str) -> (Action, Option<Method>) {
 
 fn trade(order: &str) -> Trade {
     let amount = Minor::new(300);
-    let plan = Plan {
+    let created_at = Timestamp::from_unix_seconds(1_788_000_000);
+    let terms = Terms {
+        provider: Provider::Ecpay,
         times_total: 3,
         amount,
         first_amount: amount,
+        cadence: Cadence::FromPurchase(CountedIn::Months, 1),
+        charge_minute_of_day: 360,
         period_trade_no: String::new(),
-        first_charge_now: true,
-        charges: Vec::new(),
     };
     Trade {
         provider: if order == "mock" {
@@ -149,8 +153,12 @@ fn trade(order: &str) -> Trade {
         },
         method: None,
         status: Status::Open,
-        created_at: Timestamp::from_unix_seconds(1_788_000_000),
+        created_at,
         settled_at: None,
-        plan: (order == "plan").then_some(plan),
+        settlements: std::collections::BTreeMap::new(),
+        credit_hash: None,
+        decline_code: None,
+        unknown_until: None,
+        contract: Contract::agreed(terms, created_at).filter(|_| order == "plan"),
     }
 }

@@ -324,7 +324,7 @@ async fn periods_are_charged_until_the_contract_ends() {
         ),
         ("1", "2", "300")
     );
-    assert_ne!(failed["Gwsr"], paid["Gwsr"]);
+    assert_ne!(failed["Gwsr"], paid["gwsr"], "two spellings, two numbers");
     assert!(
         !paid.contains_key("TradeNo") && !paid.contains_key("PeriodAmount"),
         "absent there (reference §1.4.3)"
