@@ -3,7 +3,7 @@
 -- Arguments: p_company_id; p_until, the instant; p_now, when it is recorded.
 -- Returns the number of reservations that ended. Raises nothing of its own.
 -- Each ends at its own expires_at. What it holds goes back to its buckets; what goes back into one that has expired
---   expires, by an entry for each kind and instant. Its record stays pending for reconciliation to decide (TB-8).
+--   expires, what goes back into one that was revoked is taken back, by an entry for each kind and instant. Its record stays pending for reconciliation to decide (TB-8).
 -- One statement for all, and one update a bucket: see token_apply_due. Ending one by a decision is token_end_hold.
 -- Locks: the company is locked by the caller. Callers: functions/token_apply_due.sql only.
 
@@ -20,6 +20,7 @@ declare
     v_kinds text[];
     v_amounts bigint[];
     v_id uuid;
+    v_kind text;
 begin
     with ended as (
         update tollgate.token_reservations as reservation
@@ -35,7 +36,7 @@ begin
     bucket_after as (
         update tollgate.token_buckets as bucket
         set reserved = bucket.reserved - held.amount,
-            remaining = bucket.remaining - case when bucket.state = 'expired' then held.amount else 0 end,
+            remaining = bucket.remaining - case when bucket.state in ('expired', 'revoked') then held.amount else 0 end,
             updated_at = p_now
         from (select share.id, sum(share.amount)::bigint as amount from share group by share.id) as held
         where bucket.company_id = p_company_id and bucket.id = held.id
@@ -51,7 +52,7 @@ begin
         select share.expires_at, bucket_after.kind, sum(share.amount)::bigint as amount
         from share
         join bucket_after on bucket_after.id = share.id
-        where bucket_after.state = 'expired'
+        where bucket_after.state in ('expired', 'revoked')
         group by share.expires_at, bucket_after.kind
     )
     select (select count(*) from ended), array_agg(late.expires_at order by late.expires_at, late.kind),
@@ -61,11 +62,15 @@ begin
 
     for i in 1..coalesce(cardinality(v_instants), 0) loop
         v_id := tollgate.token_new_id(p_now);
+        -- Purchased tokens never expire, so a purchased bucket that keeps nothing was revoked; only such a one is.
+        v_kind := case when v_kinds[i] = 'purchased' then 'token_revoke' else 'token_expire' end;
         perform tollgate.token_book(
-            p_company_id, v_id, 'token_expire:' || p_company_id || ':' || v_id, 'token_expire', 'token_expired',
+            p_company_id, v_id, v_kind || ':' || p_company_id || ':' || v_id, v_kind,
+            case when v_kind = 'token_revoke' then 'token_issued' else 'token_expired' end,
             case when v_kinds[i] = 'monthly' then -v_amounts[i] else 0 end,
             case when v_kinds[i] = 'promotional' then -v_amounts[i] else 0 end,
-            0, v_instants[i], p_now);
+            case when v_kinds[i] = 'purchased' then -v_amounts[i] else 0 end,
+            v_instants[i], p_now);
     end loop;
     return v_ended;
 end

@@ -82,7 +82,7 @@ const VERSIONED: &[(&str, &str)] = &[
 ];
 
 /// Applied every time, in this order. A test compares this list with the folder.
-const FUNCTIONS: [(&str, &str); 30] = [
+const FUNCTIONS: [(&str, &str); 31] = [
     (
         "deduct_tokens_atomic.sql",
         sql_file!("functions/deduct_tokens_atomic.sql"),
