@@ -3,7 +3,8 @@
 -- Arguments: p_company_id; p_until, the instant; p_now, when it is recorded.
 -- Returns the number of reservations that ended. Raises nothing of its own.
 -- Each ends at its own expires_at. What it holds goes back to its buckets; what goes back into one that has expired
---   expires, what goes back into one that was revoked is taken back, by an entry for each kind and instant. Its record stays pending for reconciliation to decide (TB-8).
+--   expires, what goes back into one that was revoked is taken back, by an entry for each kind and instant. Its record stays
+--   pending for reconciliation to decide (TB-8).
 -- One statement for all, and one update a bucket: see token_apply_due. Ending one by a decision is token_end_hold.
 -- Locks: the company is locked by the caller. Callers: functions/token_apply_due.sql only.
 

@@ -48,6 +48,11 @@ impl Ended {
     }
 }
 
+/// What a route says of the deduction where its status does not: a report that is kept is answered 200 also where the
+/// tokens were not deducted. `None`: it asked for no deduction. Travels with the answer inside the process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Told(pub(crate) Option<Ended>);
+
 /// The counters of one process.
 #[derive(Debug, Default)]
 pub(crate) struct Metrics {

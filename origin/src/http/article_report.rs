@@ -4,7 +4,7 @@
 //!
 //! Invariants: only a key with `jobs:report` reports; the job's id is the idempotency key, so a report can be sent again
 //! until it is answered. 200 also where the tokens could not be deducted: the report is kept, the job says
-//! `pending_token_deduction`, and reporting again would not help.
+//! `pending_token_deduction`, and reconciliation goes on trying; a report that is sent again is one more try.
 //! Not here: what the report does (`domain::jobs`).
 
 use std::sync::Arc;
@@ -24,6 +24,7 @@ use crate::db::tokens::{ArticleId, TokenError};
 use crate::domain::jobs::{JobStatus, Report};
 use crate::domain::tokens::TokenAmount;
 use crate::jobs::report::{CHARGE_FAILED, ReportError, report};
+use crate::metrics::{Ended, Told};
 use crate::service_keys::{self, KeyError, Scope};
 use crate::telemetry::Chain;
 
@@ -105,7 +106,12 @@ pub(super) async fn post(
     request: Request,
 ) -> Response {
     match take(&origin, &job, request).await {
-        Ok(job) => json(StatusCode::OK, &answer(job)),
+        Ok(job) => {
+            let told = Told(ended(&job));
+            let mut answer = json(StatusCode::OK, &answer(job));
+            answer.extensions_mut().insert(told);
+            answer
+        }
         Err(error) => {
             if error.is_ours() {
                 tracing::error!(error = %Chain(&error), "a report was not taken");
@@ -149,6 +155,17 @@ fn checked(body: Body) -> Result<Report, RouteError> {
                 Err(RouteError::Field("reason"))
             }
         }
+    }
+}
+
+/// How the deduction of a job's tokens ended (TB-10); none was tried for an article that failed.
+fn ended(job: &Job) -> Option<Ended> {
+    let why_not = job.error_message.as_deref().unwrap_or_default();
+    match job.status {
+        JobStatus::Completed => Some(Ended::Ok),
+        JobStatus::PendingTokenDeduction if why_not == "InsufficientBalance" => Some(Ended::Insufficient),
+        JobStatus::PendingTokenDeduction => Some(Ended::Error),
+        JobStatus::Generating | JobStatus::Failed => None,
     }
 }
 

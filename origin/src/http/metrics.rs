@@ -2,9 +2,9 @@
 //!
 //! service routes → **count** → `crate::metrics`; Prometheus → **get** → its page and what waits in the database.
 //!
-//! Invariants: counting reads a path and a status, never a body or a caller; a deduction that was cut off by the time
-//! limit is counted by nobody, so `http.server` errors belong to the proxy in front. The page is open like
-//! `/health/*`: it holds numbers only, and the origin listens inside.
+//! Invariants: counting reads a path, a status and what the route says of its deduction, never a body or a caller; a
+//! deduction that was cut off by the time limit is counted by nobody, so `http.server` errors belong to the proxy in
+//! front. The page is open like `/health/*`: it holds numbers only, and the origin listens inside.
 //! Failure: without a database the page comes without the gauges.
 
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use axum::response::{IntoResponse as _, Response};
 
 use crate::Origin;
 use crate::db::{Tx, article_jobs};
-use crate::metrics::Ended;
+use crate::metrics::{Ended, Told};
 use crate::telemetry::Chain;
 
 /// Sent by `tollgate tokens`: which attempt a call is, from 1.
@@ -52,10 +52,12 @@ pub(super) async fn count(State(origin): State<Arc<Origin>>, request: Request, n
     let began = origin.clock.now();
     let answer = next.run(request).await;
     let duration_ms = origin.clock.now().unix_ms().saturating_sub(began.unix_ms());
-    let ended = Ended::of_status(answer.status().as_u16());
-    origin
-        .metrics
-        .deduction(ended, u64::try_from(duration_ms).unwrap_or_default(), is_retry);
+    let by_status = Some(Ended::of_status(answer.status().as_u16()));
+    let told = answer.extensions().get::<Told>();
+    if let Some(ended) = told.map_or(by_status, |Told(ended)| *ended) {
+        let duration_ms = u64::try_from(duration_ms).unwrap_or_default();
+        origin.metrics.deduction(ended, duration_ms, is_retry);
+    }
     answer
 }
 

@@ -7,6 +7,7 @@ use serde_json::json;
 use super::{Shop, succeeded};
 use crate::commands::CommandError;
 use crate::commands::upkeep::{faults, ledger_verify};
+use crate::db::look;
 
 /// The value of a sample of the page.
 async fn sample(shop: &Shop, name: &str) -> String {
@@ -64,8 +65,26 @@ async fn tb_10_deductions_are_counted_by_how_they_end_and_waiting_is_read_from_t
         sample(&shop, "tollgate_token_undecided_oldest_seconds").await,
         "3600"
     );
+    look::break_table(&shop.service.stage.admin, "token_usage_logs").await;
+    assert_eq!(shop.report(&job, succeeded(1)).await.status, 200);
+    look::mend_table(&shop.service.stage.admin, "token_usage_logs").await;
+    assert_eq!(
+        (
+            sample(&shop, &total("ok")).await,
+            sample(&shop, &total("error")).await
+        ),
+        ("3".to_owned(), "1".to_owned()),
+        "a report that is kept is no deduction"
+    );
     assert_eq!(shop.report(&job, succeeded(1)).await.status, 200);
     assert_eq!(sample(&shop, &total("ok")).await, "4");
+    let other = shop.generate("user-1", "k-2", json!({})).await.body["jobId"].clone();
+    let failed = json!({ "outcome": "failed", "reason": "the model refused" });
+    let answer = shop.report(other.as_str().unwrap(), failed).await;
+    assert_eq!(
+        (answer.status, sample(&shop, &total("ok")).await),
+        (200, "4".to_owned())
+    );
     assert_eq!(
         sample(&shop, "tollgate_token_pending{state=\"undecided\"}").await,
         "0"
