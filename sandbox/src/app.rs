@@ -6,6 +6,7 @@
 //! Not here: HTTP (`cashier`, `control`), the meaning of a move (`trade`).
 //! Failure: [`ActError`], told to a person by the cashier and to a program by the control API.
 
+use std::net::SocketAddr;
 use std::ops::Deref;
 use std::sync::Arc;
 
@@ -37,6 +38,8 @@ pub(crate) struct Parts {
     pub(crate) deliveries: Semaphore,
     /// Held by whoever plays what falls due, so that it happens in order.
     pub(crate) playing: Mutex<()>,
+    /// Where the mail sink listens.
+    pub(crate) mail_address: SocketAddr,
 }
 
 impl Deref for App {
@@ -79,7 +82,7 @@ pub(crate) enum ActError {
 }
 
 impl App {
-    pub(crate) fn new(config: Config) -> Result<Self, reqwest::Error> {
+    pub(crate) fn new(config: Config, mail_address: SocketAddr) -> Result<Self, reqwest::Error> {
         let http = delivery::client(config.answer_limit)?;
         Ok(Self(Arc::new(Parts {
             config,
@@ -89,6 +92,7 @@ impl App {
             wake: Notify::new(),
             deliveries: Semaphore::new(delivery::CONCURRENT),
             playing: Mutex::new(()),
+            mail_address,
         })))
     }
 

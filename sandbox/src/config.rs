@@ -59,6 +59,8 @@ impl Merchant {
 pub struct Config {
     /// Where to listen; port 0 takes a free one.
     pub listen: SocketAddr,
+    /// Where the mail sink listens; port 0 takes a free one.
+    pub mail_listen: SocketAddr,
     /// Merchants that the fake ECPay knows.
     pub ecpay: Vec<Merchant>,
     /// Merchants that the fake PAYUNi knows.
@@ -96,6 +98,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            mail_listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             ecpay: vec![Merchant::new(ECPAY_MERCHANT_ID, ECPAY_HASH_KEY, ECPAY_HASH_IV)],
             payuni: vec![Merchant::new(PAYUNI_MERCHANT_ID, PAYUNI_HASH_KEY, PAYUNI_HASH_IV)],
             mock_secret: Secret::new(MOCK_WEBHOOK_SECRET.into()),
@@ -152,6 +155,11 @@ impl Config {
         }
         if let Some(secret) = lookup("SESSION_HS256_SECRET") {
             config.session_secret = Secret::new(secret);
+        }
+        if let Some(address) = lookup("SANDBOX_SMTP_ADDR") {
+            config.mail_listen = address
+                .parse()
+                .map_err(|_| invalid("SANDBOX_SMTP_ADDR", "an address and a port"))?;
         }
         config.session_issuer = lookup("SESSION_ISSUER");
         if let Some(audience) = lookup("SESSION_AUDIENCE") {
@@ -254,6 +262,7 @@ mod tests {
     fn what_does_not_parse_is_refused_by_name() {
         for (name, value) in [
             ("LISTEN_ADDR", "localhost"),
+            ("SANDBOX_SMTP_ADDR", "25"),
             ("ECPAY_MERCHANT_ID", "1"),
             ("SANDBOX_RESEND_SECONDS", "-1"),
             ("SANDBOX_RESENDS_MAX", "four"),

@@ -1,4 +1,4 @@
-//! The other side of the wire: fake ECPay, PAYUNi and mock provider, a JWT issuer, and a sink for webhooks.
+//! The other side of the wire: fake ECPay, PAYUNi and mock provider, a JWT issuer, sinks for webhooks and for mail.
 //!
 //! Tollgate's checkout form → **sandbox** cashier → a person or the control API pays → notice → Tollgate's edge.
 //!
@@ -44,10 +44,11 @@
 //!   "gwsr"?, "oddLog"?, "ghostInLog"?}`, `DELETE` lifts them
 //! * `GET tokens/payuni/{order or CreditToken}`, `POST …/declines` as above, `POST …/answers` `{"lost"?, "unknown"?}`
 //! * `POST limits/ecpay` `{"callsMax"?, "windowSeconds"?, "silenceSeconds"?, "refuseSeconds"?}`
+//! * `GET mails` (also where the mail sink listens), `POST mails/refusals` `{"next", "code"}`, `DELETE mails`
 //! * `POST /sink/{name}` receives; `GET`, `PUT` `{"secret"?, "status"?}`, `DELETE sink/{name}` list, set up, clear
 //!
 //! # Settings of the program `tollgate-sandbox`
-//! `LISTEN_ADDR` (127.0.0.1:8789), `SANDBOX_RESEND_SECONDS` (5), `SANDBOX_RESENDS_MAX` (4),
+//! `LISTEN_ADDR` (127.0.0.1:8789), `SANDBOX_SMTP_ADDR` (127.0.0.1, a free port), `SANDBOX_RESEND_SECONDS` (5), `SANDBOX_RESENDS_MAX` (4),
 //! `SANDBOX_STANDARD_PORTS_ONLY`, `SANDBOX_REFUSE_SHELL_WORDS` (`on` or `off`), and Tollgate's own names:
 //! `ECPAY_*`, `PAYUNI_*`, `PAYMENT_WEBHOOK_SECRET`, `SESSION_*`.
 //!
@@ -70,6 +71,7 @@ mod ecpay;
 mod form;
 mod http;
 mod limiter;
+mod mail;
 mod mock;
 mod notice;
 mod numbers;
@@ -125,27 +127,21 @@ const STOP_LIMIT: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub struct Sandbox {
     address: SocketAddr,
+    mail_address: SocketAddr,
     stop: Option<oneshot::Sender<()>>,
     serving: JoinHandle<std::io::Result<()>>,
     repeating: JoinHandle<()>,
     playing: JoinHandle<()>,
+    mailing: JoinHandle<()>,
 }
 
 impl Sandbox {
     /// Starts a sandbox and returns when it accepts connections.
     pub async fn start(config: Config) -> Result<Self, StartError> {
         check_keys(&config)?;
-        let wanted = config.listen;
-        let listening = async {
-            let listener = TcpListener::bind(wanted).await?;
-            let address = listener.local_addr()?;
-            Ok((listener, address))
-        };
-        let (listener, address) = listening.await.map_err(|source| StartError::Listen {
-            address: wanted,
-            source,
-        })?;
-        let app = App::new(config).map_err(StartError::Client)?;
+        let (listener, address) = listen(config.listen).await?;
+        let (mail_listener, mail_address) = listen(config.mail_listen).await?;
+        let app = App::new(config, mail_address).map_err(StartError::Client)?;
         let (stop, stopped) = oneshot::channel::<()>();
         let serve = axum::serve(listener, http::router(app.clone())).with_graceful_shutdown(async move {
             // Either a word or a dropped handle ends the service.
@@ -153,13 +149,16 @@ impl Sandbox {
         });
         let serving = tokio::spawn(async move { serve.await });
         let repeating = tokio::spawn(delivery::run(app.clone()));
-        let playing = tokio::spawn(play::run(app));
+        let playing = tokio::spawn(play::run(app.clone()));
+        let mailing = tokio::spawn(mail::run(app, mail_listener));
         Ok(Self {
             address,
+            mail_address,
             stop: Some(stop),
             serving,
             repeating,
             playing,
+            mailing,
         })
     }
 
@@ -167,6 +166,12 @@ impl Sandbox {
     #[must_use]
     pub const fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where the mail sink listens; `smtp://ADDRESS` is the value for `SMTP_URL`.
+    #[must_use]
+    pub const fn mail_address(&self) -> SocketAddr {
+        self.mail_address
     }
 
     /// `http://127.0.0.1:PORT`, without a slash at the end.
@@ -197,6 +202,7 @@ impl Sandbox {
     pub async fn stop(mut self) {
         self.repeating.abort();
         self.playing.abort();
+        self.mailing.abort();
         drop(self.stop.take());
         // Nothing is left to do about a listener that is going away, nor about a client that does not let go.
         drop(tokio::time::timeout(STOP_LIMIT, &mut self.serving).await);
@@ -207,8 +213,16 @@ impl Drop for Sandbox {
     fn drop(&mut self) {
         self.repeating.abort();
         self.playing.abort();
+        self.mailing.abort();
         self.serving.abort();
     }
+}
+
+async fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
+    let failed = |source| StartError::Listen { address, source };
+    let listener = TcpListener::bind(address).await.map_err(failed)?;
+    let bound = listener.local_addr().map_err(failed)?;
+    Ok((listener, bound))
 }
 
 /// A cipher under a key of a wrong length seals nothing, so such a merchant is refused before the first notice.

@@ -14,6 +14,7 @@ use std::time::Duration;
 use tollgate_shared::time::Timestamp;
 
 use crate::limiter::Limiter;
+use crate::mail::Mails;
 use crate::notice::{Draft, Sealed};
 use crate::numbers::Numbers;
 use crate::payuni::exchange_page::Exchanges;
@@ -114,6 +115,7 @@ pub(crate) struct World {
     pub(crate) notices: BTreeMap<u64, Notice>,
     pub(crate) sink: Sink,
     pub(crate) limiter: Limiter,
+    pub(crate) mails: Mails,
     pub(crate) tokens: Tokens,
     pub(crate) exchanges: Exchanges,
     trades: BTreeMap<(Provider, String), Trade>,

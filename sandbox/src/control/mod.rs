@@ -10,6 +10,7 @@
 mod clock;
 mod contracts;
 mod limits;
+mod mails;
 mod notices;
 mod sessions;
 mod sink;
@@ -97,6 +98,8 @@ pub(crate) fn routes() -> Router<App> {
         )
         .route("/control/v1/tokens/payuni/{name}/answers", post(tokens::answers))
         .route("/control/v1/limits/ecpay", post(limits::set))
+        .route("/control/v1/mails", get(mails::list).delete(mails::clear))
+        .route("/control/v1/mails/refusals", post(mails::refuse))
         .route("/control/v1/notices", get(notices::list))
         .route("/control/v1/clock", get(clock::show).post(clock::advance))
         .route(

@@ -16,6 +16,7 @@ mod checkout;
 mod contracts;
 mod control;
 mod ecpay_calls;
+mod mails;
 mod mock;
 mod notices;
 mod payuni;
