@@ -58,6 +58,11 @@ pub(crate) fn text(body: String) -> Response<Body> {
         .into_response()
 }
 
+/// A file in Big5, as it comes.
+pub(crate) fn file(bytes: Vec<u8>) -> Response<Body> {
+    ([(header::CONTENT_TYPE, "text/csv; charset=big5")], bytes).into_response()
+}
+
 /// An answer that never comes: the connection breaks off where the body should begin.
 pub(crate) fn broken() -> Response<Body> {
     Body::new(Broken).into_response()

@@ -35,6 +35,7 @@ pub(crate) fn router(app: App) -> Router {
         )
         .route("/ecpay/Cashier/CreditCardPeriodAction", post(ecpay_period_action))
         .route("/ecpay/CreditDetail/DoAction", post(ecpay_do_action))
+        .route("/ecpay/PaymentMedia/TradeNoAio", post(ecpay_settlement_file))
         .route("/payuni/api/upp", post(payuni_upp))
         .route("/payuni/api/period/Page", post(payuni_period))
         .merge(payuni_calls())
@@ -83,6 +84,11 @@ async fn ecpay_do_action(State(app): State<App>, body: Bytes) -> Response {
     ecpay_call(&app, &body, |app, body| {
         answer::text(ecpay::do_action::answer(app, body))
     })
+}
+
+/// On another host at ECPay (vendor…), with a rule of its own for how often.
+async fn ecpay_settlement_file(State(app): State<App>, body: Bytes) -> Response {
+    answer::file(ecpay::settlement_file::answer(&app, &body))
 }
 
 /// Who asks too often gets a bare 403, whatever was asked (reference §1.6).

@@ -11,7 +11,8 @@
 //! * **ECPay** (`/ecpay`): CheckMacValue (10200073), parameters not in the specification (10100050), MerchantTradeNo
 //!   (10200052) used once for ever (10300028), methods and amounts (10300023), periodic parameters (10100223 to
 //!   10100228), URLs, optionally the firewall's words (10400011) and ports 80 and 443 only. `QueryTradeInfo/V5`,
-//!   `QueryCreditCardPeriodInfo`, `CreditCardPeriodAction`, `CreditDetail/DoAction`; 403 for asking too often.
+//!   `QueryCreditCardPeriodInfo`, `CreditCardPeriodAction`, `CreditDetail/DoAction`; 403 for asking too often;
+//!   `PaymentMedia/TradeNoAio`, a settlement file in Big5.
 //! * **PAYUNi** (`/payuni`): `HashInfo`, decryption, `MerID` outside and inside, Version, Timestamp, every inner field,
 //!   order numbers once in ten minutes (UPP01007). `/api/trade/{query,close,cancel}`, `/api/credit` by a stored card,
 //!   `/api/credit_bind/cancel`, `/api/period/{mdfStatus,query,Modify,exchange}`.

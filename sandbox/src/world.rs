@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use tollgate_shared::time::Timestamp;
 
+use crate::ecpay::settlement_file::OneAMinute;
 use crate::limiter::Limiter;
 use crate::mail::Mails;
 use crate::notice::{Draft, Sealed};
@@ -20,7 +21,7 @@ use crate::numbers::Numbers;
 use crate::payuni::exchange_page::Exchanges;
 use crate::sink::Sink;
 use crate::tokens::Tokens;
-use crate::trade::{Provider, Trade};
+use crate::trade::{Provider, Status, Trade};
 
 /// Trades in one run: at about 2 KiB each, 200 MB. They are not dropped, because a dropped order number would be free again.
 const TRADES_MAX: usize = 100_000;
@@ -116,6 +117,7 @@ pub(crate) struct World {
     pub(crate) sink: Sink,
     pub(crate) limiter: Limiter,
     pub(crate) mails: Mails,
+    pub(crate) settlement_files: OneAMinute,
     pub(crate) tokens: Tokens,
     pub(crate) exchanges: Exchanges,
     trades: BTreeMap<(Provider, String), Trade>,
@@ -141,6 +143,14 @@ impl World {
         self.trades
             .insert((trade.provider, trade.trade_no.clone()), trade);
         Ok(())
+    }
+
+    /// The paid trades of a merchant.
+    pub(crate) fn paid_trades(&self, provider: Provider, merchant_id: &str) -> Vec<Trade> {
+        let paid = |trade: &&Trade| {
+            trade.provider == provider && trade.merchant_id == merchant_id && trade.status == Status::Paid
+        };
+        self.trades.values().filter(paid).cloned().collect()
     }
 
     /// Puts a trade in place of its former self.

@@ -4,7 +4,7 @@
 //!
 //! Invariant: this is an independent check. Fields, limits and codes stand here in tables of their own, written from
 //! the reference (§1.3, §1.4, §1.6); only the MAC, money and time are Tollgate's.
-//! `period_info`, `period_action`, `do_action`: what a server asks and orders afterwards (§1.7), of which
+//! `period_info`, `period_action`, `do_action`, `settlement_file`: what a server asks and orders afterwards (§1.7), of which
 //! ECPay's own stage offers little.
 //! Not here: pages (`cashier`), re-sending (`delivery`), the contract itself (`contract`).
 //! Failure: a [`Refusal`](request::Refusal) with ECPay's code, shown as a page.
@@ -18,6 +18,7 @@ pub(crate) mod period_info;
 pub(crate) mod query;
 pub(crate) mod request;
 pub(crate) mod rules;
+pub(crate) mod settlement_file;
 
 use tollgate_shared::provider::ecpay::mac::{Algorithm, check_mac_value};
 use tollgate_shared::time::{ECPAY_FORMAT, Timestamp};

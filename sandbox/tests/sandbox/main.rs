@@ -24,4 +24,5 @@ mod payuni_calls;
 mod payuni_cards;
 mod query;
 mod receiver;
+mod settlement_file;
 mod stage;
