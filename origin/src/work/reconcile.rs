@@ -27,8 +27,8 @@ pub(crate) async fn sweep(origin: &Origin) -> Result<Round, DbError> {
     let now = origin.clock.now();
     let expire = |tx: Tx| async move { tokens::expire_due(&tx, COMPANIES, now).await };
     match origin.database.run_tx("token_sweep", expire).await {
-        Ok(companies) if companies >= COMPANIES => Ok(Round::Worked),
-        Ok(_) => Ok(Round::Idle),
+        Ok(0) => Ok(Round::Idle),
+        Ok(_) => Ok(Round::Worked),
         Err(TokenError::Db(error)) => Err(error),
         Err(TokenError::Refused { refusal, .. }) => {
             // It raises nothing of its own; if it ever does, that is for a person to see.

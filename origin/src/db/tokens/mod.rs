@@ -309,7 +309,7 @@ const EXPIRE_DUE: &str = "\
 -- token_expire_due
 select tollgate.token_expire_due($1, $2)";
 
-/// The sweep: brings at most `companies_max` companies up to date; fewer than that: none is left.
+/// The sweep: brings at most `companies_max` companies up to date; none: nothing is left that could be.
 pub async fn expire_due(tx: &Tx, companies_max: i32, now: Timestamp) -> Result<i32, TokenError> {
     let row = tx
         .query_one(EXPIRE_DUE, &[&Instant(now), &companies_max])

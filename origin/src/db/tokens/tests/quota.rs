@@ -250,3 +250,23 @@ async fn holds_that_end_after_their_buckets_expire_what_they_held_each_at_its_en
     }
     assert_eq!(book.faults().await, Vec::<String>::new());
 }
+
+#[tokio::test]
+async fn the_sweep_goes_past_a_company_whose_books_refuse_what_is_due() {
+    let book = Book::new().await;
+    for (of, until) in [("refused", 1000), ("c1", 1001), ("c2", 1002), ("c3", 1003)] {
+        book.give(of, BucketKind::Promotional, 10, 100, Some(until), 0)
+            .await;
+    }
+    let break_books = "update tollgate.ledger_account set balance = 9223372036854775807 \
+        where owner = 'company:refused' and kind = 'token_expired'";
+    book.test.admin().await.batch_execute(break_books).await.unwrap();
+    let mut swept = Vec::new();
+    for _ in 0..4 {
+        let run = |tx| async move { tokens::expire_due(&tx, 2, at(2000)).await };
+        swept.push(book.db.run_tx("test", run).await.unwrap());
+    }
+    assert_eq!(swept, [1, 1, 1, 0], "it is first in the line each time");
+    let left = "select sum(remaining)::bigint from tollgate.token_buckets";
+    assert_eq!(book.count(left).await, 10);
+}
