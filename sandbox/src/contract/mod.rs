@@ -142,6 +142,8 @@ pub(crate) struct Contract {
     pub(crate) telling: Telling,
     schedule: Option<Schedule>,
     next_period: u32,
+    /// When that period is due; kept, because every contract is asked for it again and again.
+    next_at: Option<Timestamp>,
     queued: Option<Queued>,
     suspended_periods: BTreeSet<u32>,
 }
@@ -158,6 +160,7 @@ impl Contract {
             telling: Telling::default(),
             schedule: None,
             next_period: 1,
+            next_at: None,
             queued: None,
             suspended_periods: BTreeSet::new(),
         };
@@ -170,7 +173,7 @@ impl Contract {
         let today = day_at(now)?;
         let schedule = self.terms.cadence.schedule(today)?;
         self.first_charge_now = schedule.day_of(1)? <= today;
-        self.schedule = Some(schedule);
+        self.reschedule(schedule);
         Some(())
     }
 
@@ -216,7 +219,7 @@ impl Contract {
         if !alive || self.next_period > self.terms.times_total {
             return None;
         }
-        self.due_at(self.next_period)
+        self.next_at
     }
 
     /// When a period is or was due.
@@ -235,7 +238,7 @@ impl Contract {
         }
         let period = self.next_period;
         if self.state == State::Suspended || self.suspended_periods.contains(&period) {
-            self.next_period = period.saturating_add(1);
+            self.move_on(period);
             return None;
         }
         Some(self.charge(period, Cause::Scheduled, numbers, at))
@@ -292,7 +295,7 @@ impl Contract {
         };
         self.charges.push(charge.clone());
         if cause == Cause::Scheduled {
-            self.next_period = number.saturating_add(1);
+            self.move_on(number);
         }
         self.settle_state();
         charge
@@ -416,9 +419,16 @@ impl Contract {
         self.next_period
     }
 
+    /// A period is done, or was passed over.
+    fn move_on(&mut self, period: u32) {
+        self.next_period = period.saturating_add(1);
+        self.next_at = self.due_at(self.next_period);
+    }
+
     /// Puts the periods ahead on other days.
     pub(crate) fn reschedule(&mut self, schedule: Schedule) {
         self.schedule = Some(schedule);
+        self.next_at = self.due_at(self.next_period);
     }
 
     /// Puts the periods ahead on listed days; today and days that were charged are passed over.
@@ -430,7 +440,7 @@ impl Contract {
         ahead.sort();
         all.extend(ahead);
         self.terms.times_total = u32::try_from(all.len()).unwrap_or(u32::MAX);
-        self.schedule = Some(Schedule::Listed(all));
+        self.reschedule(Schedule::Listed(all));
     }
 }
 

@@ -102,13 +102,10 @@ impl Rules {
                 expected: "good stands alone: it lifts every decline",
             });
         }
-        let code = declines.code.as_deref().unwrap_or("0");
-        if !(1..=CODE_BYTES_MAX).contains(&code.len())
-            || !code.bytes().all(|byte| byte.is_ascii_alphanumeric())
-        {
+        if !declines.code.as_deref().is_none_or(is_decline) {
             return Err(Fault::Value {
                 member: "code",
-                expected: "1 to 16 letters and digits",
+                expected: "1 to 16 letters and digits, and no code of a success",
             });
         }
         Ok(Self {
@@ -205,6 +202,13 @@ pub(super) async fn tell_all(State(app): State<App>, Path((provider, order)): At
     change(&app, &provider, &order, |contract| {
         contract.telling = Telling::default();
     })
+}
+
+/// A provider's or a bank's code that cannot be taken for a success.
+fn is_decline(code: &str) -> bool {
+    (1..=CODE_BYTES_MAX).contains(&code.len())
+        && code.bytes().all(|byte| byte.is_ascii_alphanumeric())
+        && !matches!(code, "1" | "00" | "SUCCESS")
 }
 
 fn day(text: &str) -> Result<Date, Fault> {

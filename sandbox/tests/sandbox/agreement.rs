@@ -20,7 +20,7 @@ use tollgate_shared::time::Timestamp;
 use crate::receiver::Got;
 use crate::stage::{Stage, encode, fields, patient, sealed};
 
-fn sources(mock: bool) -> Sources {
+pub(crate) fn sources(mock: bool) -> Sources {
     let real = [
         ("PAYMENT_PROVIDER", "ecpay"),
         ("ECPAY_MERCHANT_ID", ECPAY_MERCHANT_ID),
@@ -40,7 +40,7 @@ fn sources(mock: bool) -> Sources {
 }
 
 /// Reads a delivery the way the edge does.
-fn event(source: &str, notice: &str, got: &Got, received_at: Timestamp) -> Event {
+pub(crate) fn event(source: &str, notice: &str, got: &Got, received_at: Timestamp) -> Event {
     let headers: Vec<(String, String)> = SIGNED_HEADERS
         .iter()
         .filter_map(|name| Some(((*name).to_owned(), got.headers.get(*name)?.clone())))
@@ -200,7 +200,7 @@ async fn pm_7_tollgate_reads_the_notices_of_the_mock() {
 }
 
 /// Posts a form as a browser would, to the sandbox.
-async fn submit(stage: &Stage, form: &CheckoutForm) -> u16 {
+pub(crate) async fn submit(stage: &Stage, form: &CheckoutForm) -> u16 {
     let path = form.action.strip_prefix(&stage.sandbox.base_url()).unwrap();
     let answered = stage.post(path, encode(&form.fields)).await;
     assert_eq!(answered.error_code(), None, "{form:?}");

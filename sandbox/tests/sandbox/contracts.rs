@@ -252,6 +252,7 @@ async fn bad_input_changes_no_contract() {
         ("contracts/ecpay/IN1/declines", r#"{"next":-1}"#, 400),
         ("contracts/ecpay/IN1/declines", r#"{"code":"a&b"}"#, 400),
         ("contracts/ecpay/IN1/declines", r#"{"code":""}"#, 400),
+        ("contracts/ecpay/IN1/declines", r#"{"code":"1"}"#, 400),
         ("contracts/ecpay/IN1/declines", r#"{"untill":"2027-02-28"}"#, 400),
         ("contracts/ecpay/IN1/notices", r#"{"lose":1}"#, 400),
         (

@@ -11,6 +11,7 @@
 )]
 
 mod agreement;
+mod agreement_calls;
 mod calendar;
 mod checkout;
 mod contracts;
