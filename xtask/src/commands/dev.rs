@@ -69,7 +69,7 @@ async fn start(config: &Config, tools: &Tools, progress: &Progress) -> Result<Pa
             .await
             .map(|()| ((), "done"))
     };
-    progress.step("migrations and plan", migrate).await?;
+    progress.step("migrations and plans", migrate).await?;
     let keys = Keys::random()?;
     let addresses = Addresses {
         edge: ports::prefer(ports::EDGE)?,

@@ -33,6 +33,39 @@ use settings::{Addresses, Keys};
 
 /// The plan that every stack sells: NT$300, once, 30 days of `pro`.
 pub const PLAN: &str = "pro-month";
+/// The pack that every stack sells: NT$300, once, 10,000 purchased tokens.
+pub const PACK: &str = "tokens-10000";
+
+const PUT_PLAN: [&str; 14] = [
+    "plan",
+    "put",
+    "--id",
+    PLAN,
+    "--name",
+    "Pro, one month",
+    "--amount",
+    "300",
+    "--kind",
+    "one_time",
+    "--subscription-type",
+    "pro",
+    "--duration-days",
+    "30",
+];
+const PUT_PACK: [&str; 12] = [
+    "plan",
+    "put",
+    "--id",
+    PACK,
+    "--name",
+    "10,000 tokens",
+    "--amount",
+    "300",
+    "--kind",
+    "one_time",
+    "--tokens",
+    "10000",
+];
 
 const HTTP_LIMIT: Duration = Duration::from_secs(30);
 
@@ -172,27 +205,12 @@ pub fn http_client() -> Result<reqwest::Client> {
     builder.build().context("build an HTTP client")
 }
 
-/// Migrates a database and puts the plan that everything here sells into it.
+/// Migrates a database and puts what everything here sells into it.
 pub async fn prepare_database(programs: &Programs, url: &str) -> Result<()> {
     let settings = BTreeMap::from([("DATABASE_URL".to_owned(), url.to_owned())]);
     run_once(&programs.origin, &["migrate"], &settings).await?;
-    let plan = [
-        "plan",
-        "put",
-        "--id",
-        PLAN,
-        "--name",
-        "Pro, one month",
-        "--amount",
-        "300",
-        "--kind",
-        "one_time",
-        "--subscription-type",
-        "pro",
-        "--duration-days",
-        "30",
-    ];
-    run_once(&programs.origin, &plan, &settings).await.map(drop)
+    run_once(&programs.origin, &PUT_PLAN, &settings).await?;
+    run_once(&programs.origin, &PUT_PACK, &settings).await.map(drop)
 }
 
 /// Makes a service key with every scope on the database of that URL.

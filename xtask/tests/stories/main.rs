@@ -15,6 +15,7 @@ mod idempotency;
 mod keeping;
 mod notices;
 mod outage;
+mod packs;
 mod purchases;
 mod refusals;
 mod repeats;
