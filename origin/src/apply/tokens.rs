@@ -27,12 +27,13 @@ pub(super) async fn give(step: Step<'_>, payment: &Payment, charge: &Charge) -> 
     let Some(amount) = payment.tokens else {
         return Ok(());
     };
+    let key = key(step, payment, charge)?;
     let Some(company) = company_members::company_of(step.tx, &payment.user).await? else {
-        return not_given(step, payment, amount, "the user is in no company").await;
+        return not_given(step, payment, (&key, amount), "the user is in no company").await;
     };
     let details = json!({ "companyId": company.as_str(), "tokens": amount.get() });
     let grant = Grant {
-        key: key(step, payment, charge)?,
+        key,
         company,
         kind: BucketKind::Purchased,
         amount,
@@ -42,7 +43,7 @@ pub(super) async fn give(step: Step<'_>, payment: &Payment, charge: &Charge) -> 
     match step.tx.savepoint(tokens::grant(step.tx, &grant, step.now)).await {
         Ok(_) => Ok(record::tokens(step, payment, charge, ("tokens_granted", details)).await?),
         Err(refusal @ TokenError::Refused { .. }) => {
-            not_given(step, payment, amount, &refusal.to_string()).await
+            not_given(step, payment, (&grant.key, amount), &refusal.to_string()).await
         }
         Err(error @ TokenError::Db(_)) => Err(error.into()),
     }
@@ -51,10 +52,11 @@ pub(super) async fn give(step: Step<'_>, payment: &Payment, charge: &Charge) -> 
 async fn not_given(
     step: Step<'_>,
     payment: &Payment,
-    amount: TokenAmount,
+    (key, amount): (&TokenKey, TokenAmount),
     reason: &str,
 ) -> Result<(), ApplyError> {
-    let received = json!({ "tokens": amount.get(), "given": 0, "reason": reason });
+    // With its key, so that whoever gives them later gives what a refund will find.
+    let received = json!({ "tokens": amount.get(), "idempotencyKey": key.as_str(), "reason": reason });
     dispute::record_tokens(step, DisputeKind::TokensNotGranted, payment, received).await
 }
 

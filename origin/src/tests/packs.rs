@@ -457,3 +457,22 @@ async fn tb_1_colleagues_who_buy_and_spend_at_once_keep_the_books() {
     assert_eq!(figure(used).await, 400);
     assert_eq!(purchased(&stage, "acme").await, figure(issued).await - 400);
 }
+
+/// As `OPERATIONS.md` says to settle the dispute.
+#[tokio::test]
+async fn tb_1_tokens_that_a_person_gives_later_are_taken_back_by_the_refund() {
+    let stage = Stage::start().await;
+    put_into(&stage, "auth0|17", "acme").await;
+    let (_, order) = stage
+        .buy("auth0|17", json!({ "planId": "pack", "provider": "payuni" }))
+        .await;
+    let leave = "delete from tollgate.company_members";
+    stage.admin.execute(leave, &[]).await.unwrap();
+    stage.apply(&payuni(&order, 300, "SUCCESS", "1")).await;
+    let dispute = look::row(&stage.admin, "disputes", "kind", "tokens_not_granted").await;
+    let key = dispute["received"]["idempotencyKey"].as_str().unwrap();
+    grant(&stage, key.to_owned(), "acme", 1_000).await;
+    stage.apply(&payuni(&order, 300, "SUCCESS", "5")).await;
+    assert_eq!(purchased(&stage, "acme").await, 0);
+    assert_eq!(stage.count("log tokens_revoked").await, 1);
+}
