@@ -5,11 +5,17 @@
 //! Invariant: no input panics, and what parses keeps its promises (reads back the same, stays bounded).
 
 use tollgate_shared::envelope::Envelope;
+use tollgate_shared::event::{Event, Fact};
 use tollgate_shared::form::{self, FIELDS_MAX, Form};
 use tollgate_shared::handoff::{self, HandoffKey};
-use tollgate_shared::provider::ecpay::{aes_json, do_action, period_action, period_info, query};
-use tollgate_shared::provider::payuni::{cipher, credit, period_calls, reply, trade_calls};
-use tollgate_shared::provider::{Sources, Unverified};
+use tollgate_shared::provider::ecpay::mac::{Algorithm, check_mac_value};
+use tollgate_shared::provider::ecpay::{aes_json, do_action, observe, period_action, period_info, query};
+use tollgate_shared::provider::payuni::{
+    cipher, credit, observe as payuni_observe, period_calls, reply, trade_calls,
+};
+use tollgate_shared::provider::{
+    CHARGE_REPLY, OBSERVED_PAYMENT, OBSERVED_PERIOD, Observation, Sources, Unverified,
+};
 use tollgate_shared::secret::{Rotating, Secret};
 use tollgate_shared::session::{self, SessionRules};
 use tollgate_shared::time::Timestamp;
@@ -30,6 +36,7 @@ pub const ENTRIES: [(&str, Entry); 9] = [
     ("hop", hop),
 ];
 
+const OBSERVED: [&str; 3] = [OBSERVED_PAYMENT, OBSERVED_PERIOD, CHARGE_REPLY];
 const KEY: &str = "pwFHCqoQZGmho4w6";
 const IV: &str = "EkRm7iFT261dpevs";
 const PAYUNI_KEY: &str = "RustKatKey0123456789abcdefABCDEF";
@@ -53,12 +60,7 @@ pub fn ecpay_notice(data: &[u8]) {
     }
     // Behind the signature: the fuzzer cannot make a MAC, so sign what it made.
     if let Ok(parsed) = Form::parse(data) {
-        let mac = tollgate_shared::provider::ecpay::mac::check_mac_value(
-            parsed.fields(),
-            KEY,
-            IV,
-            tollgate_shared::provider::ecpay::mac::Algorithm::Sha256,
-        );
+        let mac = check_mac_value(parsed.fields(), KEY, IV, Algorithm::Sha256);
         let fields = parsed.fields().filter(|(key, _)| *key != "CheckMacValue");
         let signed = form::encode(fields.chain([("CheckMacValue", mac.as_str())]));
         for notice in ["payment", "code", "period"] {
@@ -67,7 +69,7 @@ pub fn ecpay_notice(data: &[u8]) {
     }
 }
 
-/// Answers of ECPay's queries.
+/// Answers of ECPay's queries, and what they tell.
 pub fn ecpay_answers(data: &[u8]) {
     drop(period_info::read(data));
     if let Some(ecpay) = sources().ecpay() {
@@ -77,6 +79,32 @@ pub fn ecpay_answers(data: &[u8]) {
         if let Ok(order) = "T2026110100001".parse() {
             drop(do_action::reply(ecpay, &order, data));
         }
+    }
+    for notice in OBSERVED {
+        read_observed("ecpay", notice, data);
+    }
+    observe_period(data);
+}
+
+/// The fuzzer cannot sign TradeInfo, so it makes the log: what is told reads back, and no more than is signed.
+fn observe_period(log: &[u8]) {
+    let signed = "MerchantID=3002607&MerchantTradeNo=SUB1&PaymentType=Credit&TotalSuccessAmount=600&TotalSuccessTimes=2\
+                  &TradeAmt=300&TradeNo=1&TradeStatus=1";
+    let (Ok(form), Some(ecpay)) = (Form::parse_raw(signed.as_bytes()), sources().ecpay().cloned()) else {
+        return;
+    };
+    let mac = check_mac_value(form.fields(), KEY, IV, Algorithm::Sha256);
+    let signed = format!("{signed}&CheckMacValue={mac}");
+    let Ok(found) = observe::periods(&ecpay, signed.as_bytes(), log) else {
+        return;
+    };
+    let paid = |found: &&Observation| matches!(found.event.fact, Fact::Paid(_) | Fact::PeriodPaid(..));
+    assert!(found.told.iter().filter(paid).count() <= 2);
+    for told in &found.told {
+        assert_eq!(
+            read_observed("ecpay", told.notice, &told.body).as_ref(),
+            Some(&told.event)
+        );
     }
 }
 
@@ -128,6 +156,20 @@ pub fn payuni_reply(data: &[u8]) {
         drop(trade_calls::trades(&payuni, &json));
         drop(trade_calls::close_reply(&payuni, &json));
         drop(credit::unbind_reply(&payuni, &json));
+        for notice in OBSERVED {
+            read_observed("payuni", notice, &json);
+        }
+        let told = [
+            payuni_observe::trades(&payuni, &json),
+            payuni_observe::periods(&payuni, &json),
+        ];
+        for told in told.into_iter().flatten().flatten() {
+            assert_eq!(
+                read_observed("payuni", told.notice, &told.body).as_ref(),
+                Some(&told.event)
+            );
+        }
+        drop(payuni_observe::charge(&payuni, &json));
     }
 }
 
@@ -205,6 +247,18 @@ fn read(source: &str, notice: &str, headers: &[(String, String)], body: &[u8]) {
         assert!(event.key.as_str().len() <= 250, "{}", event.key);
         assert_eq!(event.source, source);
     }
+}
+
+fn read_observed(source: &str, notice: &str, body: &[u8]) -> Option<Event> {
+    let unverified = Unverified {
+        notice,
+        headers: &[],
+        body,
+        received_at: NOW,
+    };
+    let event = sources().read_observed(&source.parse().ok()?, &unverified).ok()?;
+    assert!(event.key.as_str().len() <= 250, "{}", event.key);
+    Some(event)
 }
 
 fn sources() -> Sources {

@@ -6,6 +6,7 @@
 //! Invariants (DESIGN.md, 3): only `provider::<name>::verify` can construct that provider's `Verified`,
 //! `normalise` takes nothing else, and [`Provider`] has no default methods, so that a new provider cannot
 //! forget to verify and still compile. A source that is not configured, or configured by halves, refuses.
+//! What the origin finds by asking becomes the same events by [`Sources::read_observed`], which the edge never calls.
 //! Not here: transport, storage, what an event does.
 
 mod checkout_error;
@@ -13,6 +14,7 @@ mod decline_hardness;
 pub mod ecpay;
 pub mod hmac_source;
 pub mod mock;
+mod observed;
 pub mod payuni;
 mod refusal;
 mod settings;
@@ -20,6 +22,7 @@ mod sources;
 
 pub use checkout_error::CheckoutError;
 pub use decline_hardness::{Hardness, decline_hardness};
+pub use observed::{CHARGE_REPLY, OBSERVED_PAYMENT, OBSERVED_PERIOD, Observation, is_observed};
 pub use refusal::Refusal;
 pub use sources::{SourceState, Sources};
 

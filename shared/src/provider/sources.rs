@@ -60,6 +60,15 @@ impl Source {
         }
     }
 
+    /// Only the providers that are polled have anything to observe.
+    fn read_observed(&self, unverified: &Unverified<'_>) -> Result<Event, Refusal> {
+        match self {
+            Self::Ecpay(provider) => provider.read_observed(unverified),
+            Self::Payuni(provider) => provider.read_observed(unverified),
+            Self::Mock(_) | Self::Hmac(_) => Err(Refusal::UnknownNotice),
+        }
+    }
+
     fn acknowledgement(&self) -> Acknowledgement {
         match self {
             Self::Ecpay(provider) => provider.acknowledgement(),
@@ -84,6 +93,12 @@ impl Sources {
     /// Verify, then normalise.
     pub fn read(&self, source: &SourceId, unverified: &Unverified<'_>) -> Result<Event, Refusal> {
         self.usable(source)?.read(unverified)
+    }
+
+    /// The same for what the origin observed by asking ([`is_observed`](super::is_observed)). The edge has no business
+    /// here: a delivery under such a notice is refused by [`Sources::read`], whoever signed it.
+    pub fn read_observed(&self, source: &SourceId, unverified: &Unverified<'_>) -> Result<Event, Refusal> {
+        self.usable(source)?.read_observed(unverified)
     }
 
     /// The provider's exact success answer.

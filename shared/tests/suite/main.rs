@@ -1,7 +1,8 @@
 //! The tests of the shared core, as one program: they link once and share their fixtures.
 //!
 //! `vectors` (published and recorded values) · `notices` (what a notice means) · `contract` (every provider alike) ·
-//! `checkout` (limits) · `queries` and `calls` (requests and answers) · `stored_cards` · `sessions` · `settings` ·
+//! `checkout` (limits) · `queries` and `calls` (requests and answers) · `observed` (what polling
+//! finds) · `stored_cards` · `sessions` · `settings` ·
 //! `golden` (wire formats ever sent) · `differential` (the `ecpay` crate and ECPay's Node SDK) · `properties` and `smoke` (generated input).
 
 #![expect(
@@ -20,6 +21,7 @@ mod differential;
 mod fixtures;
 mod golden;
 mod notices;
+mod observed;
 mod properties;
 mod queries;
 mod sessions;

@@ -8,13 +8,15 @@
 use std::collections::BTreeMap;
 
 use proptest::prelude::{Strategy, any, prop, prop_assert, prop_assert_eq, prop_oneof, proptest};
+use tollgate_shared::event::Event;
 use tollgate_shared::form::{self, Form};
-use tollgate_shared::provider::Refusal;
 use tollgate_shared::provider::ecpay::mac::{Algorithm, check_mac_value};
+use tollgate_shared::provider::{OBSERVED_PAYMENT, Refusal, Unverified};
 
 use crate::fixtures::{
-    ECPAY_IV, ECPAY_KEY, NOW, Pairs, WEBHOOK_SECRET, as_strs, ecpay, ecpay_body, ecpay_paid, ecpay_period,
-    payuni, payuni_body, payuni_paid, read, sources, standard_headers, stripe_headers, with,
+    ECPAY_IV, ECPAY_KEY, NOW, Pairs, WEBHOOK_SECRET, as_strs, ecpay, ecpay_answer, ecpay_body, ecpay_paid,
+    ecpay_period, payuni, payuni_body, payuni_paid, payuni_reply, read, sources, standard_headers,
+    stripe_headers, with, without,
 };
 
 /// Text as customers type it, with the characters that encoders disagree about.
@@ -123,7 +125,7 @@ proptest! {
             ("billing", stripe_headers(WEBHOOK_SECRET, "1793500000", &body)),
         ] {
             let read = |body: &[u8]| {
-                let unverified = tollgate_shared::provider::Unverified { notice: "event", headers: &headers, body, received_at: NOW };
+                let unverified = Unverified { notice: "event", headers: &headers, body, received_at: NOW };
                 sources().read(&source.parse().unwrap(), &unverified)
             };
             prop_assert!(read(&body).is_ok());
@@ -139,5 +141,35 @@ proptest! {
         prop_assert!(parsed.fields().eq(fields.iter().map(|(key, value)| (key.as_str(), value.as_str()))));
         let again = form::encode(parsed.fields());
         prop_assert_eq!(again, body);
+    }
+
+    #[test]
+    fn ed_1_any_flipped_byte_of_a_signed_observation_is_refused_or_invisible(
+        index in any::<prop::sample::Index>(),
+        flip in 1_u8..=255,
+    ) {
+        let answer = with(without(without(ecpay_paid(), "RtnCode"), "RtnMsg"), "TradeStatus", "1");
+        let payuni_row = "Status=SUCCESS&Result[0][MerTradeNo]=A1&Result[0][TradeNo]=17&Result[0][TradeAmt]=1500\
+                          &Result[0][TradeStatus]=1";
+        for (source, body) in [
+            ("ecpay", ecpay_answer(&answer)),
+            ("payuni", payuni_reply(payuni_row, None).into_bytes()),
+        ] {
+            let observed = |body: &[u8]| {
+                let unverified = Unverified { notice: OBSERVED_PAYMENT, headers: &[], body, received_at: NOW };
+                sources().read_observed(&source.parse().unwrap(), &unverified)
+            };
+            let genuine = observed(&body).unwrap();
+            let mut flipped = body.clone();
+            let at = index.index(flipped.len());
+            flipped[at] ^= flip;
+            // Accepted only where what is signed is the same, but for the letter case that ECPay's MAC does not see.
+            if let Ok(event) = observed(&flipped) {
+                let folded = |event: &Event| event.key.as_str().to_ascii_lowercase();
+                prop_assert_eq!(folded(&event), folded(&genuine));
+                let lower = |body: &[u8]| String::from_utf8_lossy(body).to_ascii_lowercase();
+                prop_assert!(source == "payuni" || lower(&flipped) == lower(&body));
+            }
+        }
     }
 }

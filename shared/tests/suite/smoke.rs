@@ -31,6 +31,12 @@ fn genuine() -> Vec<Vec<u8>> {
         [stripe.as_bytes(), b"\n", json].concat(),
         include_bytes!("../golden/envelope-v1.json").to_vec(),
         br#"{"ExecStatus":"1","ExecLog":[{"RtnCode":1,"gwsr":"1","TradeNo":null}]}"#.to_vec(),
+        br#"{"ExecLog":[{"RtnCode":1,"amount":300,"gwsr":2,"process_date":"2026/12/01 03:00:11"}]}"#.to_vec(),
+        b"Status=SUCCESS&MerTradeNo=A1&PeriodTradeNo=P1&Result[0][Period]=2&Result[0][Amt]=9&Result[0][TradeNo]=17\
+          &Result[0][AuthCode]=1"
+            .to_vec(),
+        b"Status=SUCCESS&Result[0][MerTradeNo]=A1&Result[0][TradeNo]=17&Result[0][TradeAmt]=9&Result[0][TradeStatus]=1"
+            .to_vec(),
         br#"{"TransCode":1,"Data":"AAAA"}"#.to_vec(),
         b"eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.AAAA".to_vec(),
     ]

@@ -3,7 +3,7 @@
 //! origin's checkout → `checkout` → the customer's browser → ECPay → **`verify` → `normalise`** → event.
 //!
 //! `mac` is the signature, `wire` the fields of a notice, `aes_json` the envelope. The server calls have a file each:
-//! `query`, `period_info`, `period_action`, `do_action`.
+//! `query`, `period_info`, `period_action`, `do_action`. `observe` lists what their answers tell.
 //! Invariant: nothing outside `verify` makes a `Verified`. Facts are from ECPay's pages (developers.ecpay.com.tw)
 //! and recorded traffic, by way of the reference; each fact names its section where it is used.
 //! Not here: sending requests (origin's gateway).
@@ -13,6 +13,7 @@ pub mod checkout;
 pub mod do_action;
 pub mod mac;
 mod normalise;
+pub mod observe;
 pub mod period_action;
 pub mod period_info;
 pub mod query;
@@ -77,6 +78,11 @@ impl Ecpay {
     #[must_use]
     pub const fn merchant(&self) -> &MerchantId {
         &self.merchant
+    }
+
+    /// Reads what `observe` composed: the origin's own notices.
+    pub(super) fn read_observed(&self, unverified: &Unverified<'_>) -> Result<Event, Refusal> {
+        verify::observed::read(self, unverified.notice, unverified.body)
     }
 
     /// Signs the fields of a request with the current keys and appends `CheckMacValue`.

@@ -21,7 +21,7 @@ const PAID: &str = "1";
 const ATM_CODE_ISSUED: &str = "2";
 const STORE_CODE_ISSUED: &str = "10100073";
 /// "The result is being confirmed, do not ship" (page 2878): neither money nor a refusal yet.
-const TO_BE_CONFIRMED: &str = "10300066";
+pub(super) const TO_BE_CONFIRMED: &str = "10300066";
 
 /// In a key, for a notice of a payment that has no TradeNo yet.
 const NO_TRADE: &str = "none";

@@ -7,10 +7,11 @@
 //! Every member may be text, a number, null or missing (§1.5), and is read leniently: an unreadable one is absent.
 //! Failure: only what is no such JSON at all is refused.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::id::ProviderPaymentId;
+use super::wire::date_digits;
+use crate::id::{MerchantId, OrderNumber, ProviderPaymentId};
 use crate::money::Minor;
 use crate::provider::Refusal;
 use crate::time::{ECPAY_FORMAT, Timestamp};
@@ -52,6 +53,8 @@ pub struct PeriodAttempt {
     pub gwsr: Option<ProviderPaymentId>,
     /// ECPay's number of the charge, by which it is refunded: 20 digits, more than a `u64` holds.
     pub trade_no: Option<ProviderPaymentId>,
+    /// `process_date` as it came.
+    pub process_date: String,
     /// The digits of `process_date`, the attempt's identity where it has no Gwsr.
     pub process_digits: String,
     /// When.
@@ -60,6 +63,10 @@ pub struct PeriodAttempt {
 
 #[derive(Deserialize)]
 struct Wire {
+    #[serde(rename = "MerchantID", default)]
+    merchant: Value,
+    #[serde(rename = "MerchantTradeNo", default)]
+    order: Value,
     #[serde(rename = "ExecStatus", default)]
     exec_status: Value,
     #[serde(rename = "TotalSuccessTimes", default)]
@@ -68,9 +75,9 @@ struct Wire {
     exec_log: Option<Vec<AttemptWire>>,
 }
 
-/// One entry of `ExecLog`.
-#[derive(Deserialize)]
-struct AttemptWire {
+/// One entry of `ExecLog`. Also what `verify::observed` keeps of one, hence both ways.
+#[derive(Serialize, Deserialize)]
+pub(super) struct AttemptWire {
     #[serde(rename = "RtnCode", default)]
     code: Value,
     #[serde(rename = "RtnMsg", default)]
@@ -106,15 +113,32 @@ pub fn read(body: &[u8]) -> Result<PeriodInfo, Refusal> {
     })
 }
 
+/// The log as it came, and whose it is.
+pub(super) struct Log {
+    pub(super) merchant: Option<MerchantId>,
+    pub(super) order: Option<OrderNumber>,
+    pub(super) entries: Vec<AttemptWire>,
+}
+
+/// The entries of `ExecLog` as they came.
+pub(super) fn log(body: &[u8]) -> Result<Log, Refusal> {
+    let wire = wire(body)?;
+    Ok(Log {
+        merchant: scalar(&wire.merchant).parse().ok(),
+        order: scalar(&wire.order).parse().ok(),
+        entries: wire.exec_log.unwrap_or_default(),
+    })
+}
+
 fn wire(body: &[u8]) -> Result<Wire, Refusal> {
     serde_json::from_slice(body).map_err(|_| Refusal::Malformed("not QueryCreditCardPeriodInfo's JSON"))
 }
 
 impl AttemptWire {
-    fn read(&self) -> PeriodAttempt {
+    pub(super) fn read(&self) -> PeriodAttempt {
         let number = |value: &Value| -> Option<ProviderPaymentId> {
             Some(scalar(value))
-                .filter(|text| text != "0")
+                .filter(|text| text != "0" && text.bytes().all(|byte| byte.is_ascii_digit()))
                 .and_then(|text| text.parse().ok())
         };
         let (code, gwsr) = (scalar(&self.code), number(&self.gwsr));
@@ -126,8 +150,22 @@ impl AttemptWire {
             amount: Minor::from_decimal(&scalar(&self.amount)),
             gwsr,
             trade_no: number(&self.trade_no),
-            process_digits: super::wire::date_digits(&process_date),
+            process_digits: date_digits(&process_date),
             processed_at: Timestamp::from_taipei(ECPAY_FORMAT, &process_date),
+            process_date,
+        }
+    }
+
+    /// The same entry with texts only: whatever else stood in it is nothing to anybody.
+    pub(super) fn flat(&self) -> Self {
+        let flat = |value: &Value| Value::String(scalar(value));
+        Self {
+            code: flat(&self.code),
+            message: flat(&self.message),
+            amount: flat(&self.amount),
+            gwsr: flat(&self.gwsr),
+            trade_no: flat(&self.trade_no),
+            process_date: flat(&self.process_date),
         }
     }
 }

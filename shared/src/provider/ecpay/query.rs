@@ -100,6 +100,8 @@ pub struct TradeInfo {
     pub payment_type: String,
     /// When it was paid.
     pub paid_at: Option<Timestamp>,
+    /// ECPay's number of the authorisation; of a periodic order, the first charge's.
+    pub gwsr: Option<ProviderPaymentId>,
     /// Successful charges of a periodic order so far.
     pub total_success_times: Option<u32>,
     /// Their sum.
@@ -108,8 +110,12 @@ pub struct TradeInfo {
 
 /// Reads and verifies the answer of [`Query::TradeInfo`].
 pub fn trade_info(ecpay: &Ecpay, body: &[u8]) -> Result<TradeInfo, Refusal> {
-    let form = answer(ecpay, body)?;
-    let fields = Fields(&form);
+    trade_info_of(&answer(ecpay, body)?)
+}
+
+/// What the verified fields of that answer say.
+pub(super) fn trade_info_of(form: &Form) -> Result<TradeInfo, Refusal> {
+    let fields = Fields(form);
     let status = match fields.code("TradeStatus")? {
         "0" => TradeStatus::Unpaid,
         "1" => TradeStatus::Paid,
@@ -127,6 +133,10 @@ pub fn trade_info(ecpay: &Ecpay, body: &[u8]) -> Result<TradeInfo, Refusal> {
         status,
         payment_type: fields.get("PaymentType").unwrap_or_default().to_owned(),
         paid_at: fields.time("PaymentDate"),
+        gwsr: fields
+            .filled("gwsr")
+            .filter(|gwsr| *gwsr != "0")
+            .and_then(|gwsr| gwsr.parse().ok()),
         total_success_times: fields.count("TotalSuccessTimes"),
         total_success_amount: fields.get("TotalSuccessAmount").and_then(Minor::from_decimal),
     })

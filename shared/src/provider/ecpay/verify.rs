@@ -10,6 +10,8 @@
 //! Left to others: a repeat (no nonce exists, the event key finds it), and letter case inside values (an order
 //! number in another case is an unknown order at the origin).
 
+pub(super) mod observed;
+
 use super::{EcpayKeys, mac};
 use crate::crypto;
 use crate::form::Form;

@@ -3,7 +3,7 @@
 //! origin's checkout → `checkout` → the customer's browser → PAYUNi → **`verify` → `normalise`** → event.
 //!
 //! `cipher` is the envelope, `wire` the fields of the two notices, `reply` the envelope of the server calls, which have
-//! a file for each family: `period_calls`, `trade_calls`, `credit`.
+//! a file for each family: `period_calls`, `trade_calls`, `credit`. `observe` lists what their replies tell.
 //! Invariant: nothing outside `verify` makes a `Verified`, and meaning is read from the sealed inner fields
 //! only; the outer ones are unsigned. Facts are from PAYUNi's documentation pages (#/7/…) and official SDKs, by
 //! way of the reference, whose sections (A.1 …) are named where they are used.
@@ -13,6 +13,7 @@ pub mod checkout;
 pub mod cipher;
 pub mod credit;
 mod normalise;
+pub mod observe;
 pub mod period_calls;
 pub mod reply;
 pub mod trade_calls;
@@ -58,6 +59,11 @@ impl Payuni {
     #[must_use]
     pub const fn merchant(&self) -> &MerchantId {
         &self.merchant
+    }
+
+    /// Reads what `observe` composed: the origin's own notices.
+    pub(super) fn read_observed(&self, unverified: &Unverified<'_>) -> Result<Event, Refusal> {
+        verify::observed::read(self, unverified.notice, unverified.body)
     }
 
     /// The outer fields around sealed inner ones, with the current keys; `None` for unusable keys.

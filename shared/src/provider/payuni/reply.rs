@@ -108,6 +108,12 @@ pub(super) fn request(
     })
 }
 
+/// A reply of our own making, in the same envelope; `None` for unusable keys.
+pub(super) fn seal(payuni: &Payuni, inner: &[(String, String)]) -> Option<Vec<u8>> {
+    let outer: BTreeMap<String, String> = payuni.envelope("1.0", inner)?.into_iter().collect();
+    serde_json::to_vec(&outer).ok()
+}
+
 /// Opens a server's reply.
 pub fn read(payuni: &Payuni, json: &[u8]) -> Result<Reply, ReplyError> {
     let outer: Outer = serde_json::from_slice(json).map_err(|_| ReplyError::NotAReply)?;

@@ -9,6 +9,8 @@
 //! Invariant: the outer `Status` and `MerID` are not signed. Meaning comes from the inner fields only, and an
 //! outer MerID that contradicts the inner one is refused, so that nothing may route or log by a forged one.
 
+pub(super) mod observed;
+
 use super::{PayuniKeys, cipher};
 use crate::crypto;
 use crate::form::Form;
