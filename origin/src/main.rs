@@ -343,15 +343,17 @@ fn database_url() -> Result<Secret, Vec<Fault>> {
 }
 
 /// Ends at the first SIGTERM or SIGINT. Where signals cannot be had, it never ends: the process is killed then.
-async fn stop_signal() {
-    let (Ok(mut terminate), Ok(mut interrupt)) =
-        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
-    else {
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+/// Listens from the call on, not from the first poll: a signal right after the ready line would kill the process.
+fn stop_signal() -> impl Future<Output = ()> + Send + 'static {
+    let signals = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()));
+    async move {
+        let (Ok(mut terminate), Ok(mut interrupt)) = signals else {
+            return std::future::pending().await;
+        };
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        tracing::info!("stopping: no new calls, those under way are finished");
     }
-    tracing::info!("stopping: no new calls, those under way are finished");
 }
