@@ -75,6 +75,10 @@ const VERSIONED: &[(&str, &str)] = &[
         sql_file!("versioned/V12__token_packs.sql"),
     ),
     (
+        "V13__token_domains.sql",
+        sql_file!("versioned/V13__token_domains.sql"),
+    ),
+    (
         "V14__subscriptions.sql",
         sql_file!("versioned/V14__subscriptions.sql"),
     ),
