@@ -276,4 +276,12 @@ mod tests {
         }
         assert_eq!(rows, 24);
     }
+
+    #[test]
+    fn a_charge_of_the_very_hour_waits_for_the_next_capture() {
+        let hour_of_capture = hour(20).plus(std::time::Duration::from_mins(15));
+        let settlement = Settlement::authorised(Minor::new(300), hour_of_capture, 20 * 60 + 15);
+        let standings = [hour_of_capture, hour(43), hour(45)].map(|now| settlement.standing(now).as_str());
+        assert_eq!(standings, ["to_be_captured", "to_be_captured", "captured"]);
+    }
 }

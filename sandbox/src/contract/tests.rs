@@ -156,3 +156,20 @@ fn a_period_is_tried_again_only_after_it_failed() {
     assert!(contract.retry(2, &mut numbers, now).unwrap().succeeded);
     assert!(contract.retry(2, &mut numbers, now).is_err(), "paid once");
 }
+
+#[test]
+fn a_retry_keeps_the_day_its_period_was_due_also_after_a_change_of_schedule() {
+    let (mut contract, mut numbers) = contract(Provider::Payuni, 12, "2027-01-15");
+    contract.bank.dates.insert("2027-01-31".parse().unwrap());
+    play(&mut contract, &mut numbers, "2027-02-01");
+    let cycle = Cycle::Month { day: 19 };
+    let today = "2027-02-01".parse().unwrap();
+    let schedule = super::schedule::Schedule::cyclic(today, contract.next_period(), cycle);
+    contract.reschedule(schedule.unwrap());
+    let retried = contract.retry(2, &mut numbers, at("2027-02-02 10:00")).unwrap();
+    assert_eq!(
+        (retried.due_on.to_string().as_str(), retried.succeeded),
+        ("2027-01-31", false)
+    );
+    assert_eq!(contract.next_period_at(), Some(at("2027-02-19 06:00")));
+}

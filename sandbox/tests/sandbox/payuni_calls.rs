@@ -221,6 +221,13 @@ async fn pu_5_the_schedule_is_told_period_by_period() {
     let texts = |row: [String; 7]| row.join("|");
     assert_eq!(texts(row(1)), format!("2|{year}-01-31 08:00:00|-||299||授權失敗"));
     assert_eq!(texts(row(2)), format!("3|{year}-02-28 00:00:00|-||299||排程中"));
+    let suspended = revise(&stage, &number, "suspend", &[("PeriodOrderNo", "4")]).await;
+    assert_eq!(suspended.0, "SUCCESS");
+    let (_, after) = call(&stage, "period/query", "1.0", &[("PeriodTradeNo", &number)]).await;
+    assert_eq!(
+        [2, 3].map(|index| after[&format!("Result[{index}][StatusDesc]")].as_str()),
+        ["排程中", "暫停"]
+    );
     assert!(!inner.contains_key("Result[5][Period]"));
     assert_eq!(call(&stage, "period/query", "1.0", &[]).await.0, "PMDF02006");
     assert_eq!(
