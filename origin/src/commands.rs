@@ -6,6 +6,7 @@
 //! rounds that are under way. Standard output carries answers and ready lines only.
 //! Failure: one [`CommandError`], printed once by `main`.
 
+pub mod outbox;
 pub mod upkeep;
 
 use std::future::Future;
@@ -54,6 +55,9 @@ pub enum CommandError {
     /// The books contradict themselves; each contradiction was printed.
     #[error("the books contradict themselves in {0} places")]
     Faults(usize),
+    /// There is no such row of the outbox, or it is pending or done.
+    #[error("no dead effect has the id {0}")]
+    NotDead(uuid::Uuid),
     /// The arguments make no plan.
     #[error("not a plan: {0}")]
     Plan(&'static str),

@@ -21,7 +21,7 @@ use tollgate_shared::id::SourceId;
 use tollgate_shared::provider::{SourceState, Sources};
 use tollgate_shared::secret::{Rotating, Secret};
 
-pub use self::notices::NoticesConfig;
+pub use self::notices::{MailConfig, NoticesConfig};
 use crate::telemetry::{LogLevel, NotALevel};
 
 /// What `serve` and `work` need.

@@ -45,6 +45,7 @@ use crate::batching::Batcher;
 use crate::clock::{Clock, ShiftedClock, SystemClock};
 use crate::config::Config;
 use crate::db::{Database, DbError, PoolSettings};
+use crate::gateway::mail::{MailError, Mailer};
 use crate::metrics::Metrics;
 use crate::service_keys::Keyring;
 
@@ -59,32 +60,21 @@ pub struct Origin {
     pub(crate) metrics: Metrics,
     /// Started by the first deduction, which is the first to need a runtime.
     batcher: OnceLock<Batcher>,
+    /// Made for the first mail: loading the roots of TLS takes a while.
+    mailer: OnceLock<Mailer>,
 }
 
 impl Origin {
     /// The service of a configuration, on the machine's clock. Connects to nothing yet.
     pub fn new(config: Config) -> Result<Self, DbError> {
         let database = Database::new(&PoolSettings::new(config.database_url.clone()))?;
-        if config.test_clock {
-            let clock = ShiftedClock::default();
-            return Ok(Self {
-                config,
-                database,
-                clock: Arc::new(clock.clone()),
-                test_clock: Some(clock),
-                keyring: Keyring::default(),
-                metrics: Metrics::default(),
-                batcher: OnceLock::new(),
-            });
+        if !config.test_clock {
+            return Ok(Self::with_parts(config, database, Arc::new(SystemClock)));
         }
+        let clock = ShiftedClock::default();
         Ok(Self {
-            config,
-            database,
-            clock: Arc::new(SystemClock),
-            test_clock: None,
-            keyring: Keyring::default(),
-            metrics: Metrics::default(),
-            batcher: OnceLock::new(),
+            test_clock: Some(clock.clone()),
+            ..Self::with_parts(config, database, Arc::new(clock))
         })
     }
 
@@ -99,6 +89,7 @@ impl Origin {
             keyring: Keyring::default(),
             metrics: Metrics::default(),
             batcher: OnceLock::new(),
+            mailer: OnceLock::new(),
         }
     }
 
@@ -107,5 +98,16 @@ impl Origin {
         let queue_max = self.config.token_queue_max?;
         let start = || Batcher::start(&self.database, &self.clock, queue_max);
         Some(self.batcher.get_or_init(start))
+    }
+
+    /// The client of the mail server.
+    pub(crate) fn mailer(&self) -> Result<&Mailer, MailError> {
+        let config = self.config.notices.mail.as_ref();
+        let config = config.ok_or(MailError::NotConfigured)?;
+        if let Some(mailer) = self.mailer.get() {
+            return Ok(mailer);
+        }
+        let mailer = Mailer::new(config)?;
+        Ok(self.mailer.get_or_init(|| mailer))
     }
 }

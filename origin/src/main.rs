@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 use tokio::signal::unix::{SignalKind, signal};
 use tollgate_origin::client::{Ask, Settings};
-use tollgate_origin::commands::{self, CommandError, PlanArguments, PlanArgumentsKind, upkeep};
+use tollgate_origin::commands::{self, CommandError, PlanArguments, PlanArgumentsKind, outbox, upkeep};
 use tollgate_origin::config::{self, Config};
 use tollgate_origin::db::tokens::{ArticleId, CompanyId, TokenAmount, TokenKey};
 use tollgate_origin::service_keys::{Scope, manage};
@@ -58,6 +58,9 @@ enum Command {
     /// Decide what has been pending for an hour.
     #[command(subcommand)]
     Reconcile(ReconcileCommand),
+    /// What is to be sent: events, mail.
+    #[command(subcommand)]
+    Outbox(OutboxCommand),
 }
 
 #[derive(Subcommand)]
@@ -73,7 +76,8 @@ enum ServiceKeyCommand {
         /// Who calls: 1 to 64 of a-z 0-9 -
         #[arg(long)]
         caller: String,
-        /// What the key may do; repeat for more: tokens:read, tokens:deduct, tokens:compensate, tokens:grant, jobs:report.
+        /// What the key may do; repeat for more: tokens:read, tokens:deduct, tokens:compensate, tokens:grant, jobs:report,
+        /// notices.
         #[arg(long = "scope", required = true)]
         scopes: Vec<Scope>,
     },
@@ -177,6 +181,21 @@ impl TokensCommand {
             },
         }
     }
+}
+
+#[derive(Subcommand)]
+enum OutboxCommand {
+    /// Print what is pending or dead, one JSON line each.
+    List {
+        /// Only what nobody tries any more.
+        #[arg(long)]
+        dead: bool,
+    },
+    /// Try a dead one again, from its first attempt.
+    Retry {
+        /// The row's id, as `list` prints it.
+        id: Uuid,
+    },
 }
 
 #[derive(Subcommand)]
@@ -316,6 +335,8 @@ async fn run(command: Command) -> Result<(), Failure> {
         Command::Company(CompanyCommand::Put { user, company }) => {
             upkeep::company_put(&database_url()?, &user, &company).await?;
         }
+        Command::Outbox(OutboxCommand::List { dead }) => outbox::list(&database_url()?, dead).await?,
+        Command::Outbox(OutboxCommand::Retry { id }) => outbox::retry(&database_url()?, id).await?,
         Command::Tokens(command) => {
             let settings = Settings::from_lookup(&config::environment)?;
             Box::pin(upkeep::tokens(&settings, &command.ask())).await?;

@@ -3,16 +3,17 @@
 //! `notices`, `http::service`, `work::outbox` → **these statements** → `tollgate.notices`, `tollgate.notice_preferences`.
 //!
 //! Invariants: a notice is written once and never changed; the only column with an address is
-//! `notice_preferences.email`. Not here: what is told, and how.
+//! `notice_preferences.email`, and [`erase_address`] empties it. Not here: what is told, and how.
 
+use tokio_postgres::Row;
+use tollgate_shared::id::UserId;
 use tollgate_shared::time::Timestamp;
 use uuid::Uuid;
 
-use super::{DbError, Instant, Tx};
-use crate::notices::{Locale, Notice};
+use super::{Database, DbError, Instant, Tx};
+use crate::notices::{EmailAddress, Locale, Notice, NoticeKind, Preferences};
 
 /// What was decided about the mail of a notice.
-#[expect(dead_code, reason = "mail comes with the next change")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum MailDecision {
     /// It stands in the outbox under this id.
@@ -93,4 +94,98 @@ pub(crate) async fn insert(
         )
         .await?;
     Ok(written == 1)
+}
+
+const PREFERENCES: &str = "\
+-- notice_preferences_read
+select email, locale, muted
+from tollgate.notice_preferences
+where user_id = $1";
+
+/// What a user wants, if the user ever told.
+pub(crate) async fn preferences(tx: &Tx, user: &UserId) -> Result<Option<Preferences>, DbError> {
+    let row = tx.query_opt(PREFERENCES, &[&user.as_str()]).await?;
+    row.as_ref().map(read_preferences).transpose()
+}
+
+fn read_preferences(row: &Row) -> Result<Preferences, DbError> {
+    let locale = Locale::from_tag(row.try_get("locale")?).ok_or(DbError::Unreadable {
+        column: "notice_preferences.locale",
+    })?;
+    let muted: Vec<String> = row.try_get("muted")?;
+    Ok(Preferences {
+        email: row
+            .try_get::<_, Option<&str>>("email")?
+            .map(read_address)
+            .transpose()?,
+        locale,
+        // A kind that this version does not know is one that it does not tell of.
+        muted: muted
+            .iter()
+            .filter_map(|label| NoticeKind::from_label(label))
+            .collect(),
+    })
+}
+
+fn read_address(text: &str) -> Result<EmailAddress, DbError> {
+    text.parse().map_err(|_| DbError::Unreadable {
+        column: "notice_preferences.email",
+    })
+}
+
+const PUT_PREFERENCES: &str = "\
+-- notice_preferences_put
+insert into tollgate.notice_preferences (user_id, email, locale, muted, created_at, updated_at)
+values ($1, $2, $3, $4, $5, $5)
+on conflict (user_id) do update
+set email = excluded.email, locale = excluded.locale, muted = excluded.muted, updated_at = excluded.updated_at";
+
+/// Writes what a user wants, whole.
+pub(crate) async fn put_preferences(
+    tx: &Tx,
+    user: &UserId,
+    preferences: &Preferences,
+    now: Timestamp,
+) -> Result<(), DbError> {
+    let muted: Vec<&str> = preferences.muted.iter().map(|kind| kind.label()).collect();
+    tx.execute(
+        PUT_PREFERENCES,
+        &[
+            /* user_id */ &user.as_str(),
+            /* email */ &preferences.email.as_ref().map(EmailAddress::expose),
+            /* locale */ &preferences.locale.tag(),
+            /* muted */ &muted,
+            /* now */ &Instant(now),
+        ],
+    )
+    .await?;
+    Ok(())
+}
+
+const ERASE_ADDRESS: &str = "\
+-- notice_preferences_erase_address
+update tollgate.notice_preferences set email = null, updated_at = $2
+where user_id = $1 and email is not null";
+
+/// Forgets a user's address: no other column has it. False where there was none.
+pub(crate) async fn erase_address(tx: &Tx, user: &UserId, now: Timestamp) -> Result<bool, DbError> {
+    let erased = tx
+        .execute(ERASE_ADDRESS, &[&user.as_str(), &Instant(now)])
+        .await?;
+    Ok(erased == 1)
+}
+
+const ADDRESS: &str = "\
+-- notice_preferences_address
+select email from tollgate.notice_preferences where user_id = $1";
+
+/// Where to send a user's mail now; its connection is given back before anything is sent.
+pub(crate) async fn address(database: &Database, user_id: &str) -> Result<Option<EmailAddress>, DbError> {
+    let connection = database.connection().await?;
+    let statement = connection.prepare_cached(ADDRESS).await?;
+    let Some(row) = connection.query_opt(&statement, &[&user_id]).await? else {
+        return Ok(None);
+    };
+    let email: Option<&str> = row.try_get("email")?;
+    email.map(read_address).transpose()
 }

@@ -152,3 +152,66 @@ pub(crate) async fn bury_abandoned(tx: &Tx, now: Timestamp) -> Result<u64, DbErr
                and (lease_expires_at is null or lease_expires_at <= $1)";
     tx.execute(sql, &[&Instant(now)]).await
 }
+
+/// A row as a person sees it in a list.
+#[derive(Debug, Clone)]
+pub(crate) struct Listed {
+    /// Its row's id.
+    pub(crate) id: Uuid,
+    /// What kind of effect.
+    pub(crate) kind: String,
+    /// The name of the effect.
+    pub(crate) operation_key: String,
+    /// `pending` or `dead`.
+    pub(crate) status: String,
+    /// Attempts so far.
+    pub(crate) attempts: i32,
+    /// And how many there can be.
+    pub(crate) attempts_max: i32,
+    /// Why the last one failed.
+    pub(crate) last_error: Option<String>,
+    /// When it is tried again.
+    pub(crate) next_attempt_at: Option<Timestamp>,
+    /// When it was decided.
+    pub(crate) created_at: Timestamp,
+    /// When it was given up.
+    pub(crate) dead_at: Option<Timestamp>,
+}
+
+/// What is not done, oldest first.
+pub(crate) async fn list(tx: &Tx, only_dead: bool) -> Result<Vec<Listed>, DbError> {
+    let sql = "select id, kind, operation_key, status, attempts, attempts_max, last_error, next_attempt_at, \
+               created_at, dead_at from tollgate.outbox \
+               where status = 'dead' or (status = 'pending' and not $1) order by created_at, id";
+    tx.query(sql, &[&only_dead])
+        .await?
+        .iter()
+        .map(read_listed)
+        .collect()
+}
+
+fn read_listed(row: &Row) -> Result<Listed, DbError> {
+    let instant = |column: &str| row.try_get::<_, Option<Instant>>(column);
+    Ok(Listed {
+        id: row.try_get("id")?,
+        kind: row.try_get("kind")?,
+        operation_key: row.try_get("operation_key")?,
+        status: row.try_get("status")?,
+        attempts: row.try_get("attempts")?,
+        attempts_max: row.try_get("attempts_max")?,
+        last_error: row.try_get("last_error")?,
+        next_attempt_at: instant("next_attempt_at")?.map(|at| at.0),
+        created_at: row.try_get::<_, Instant>("created_at")?.0,
+        dead_at: instant("dead_at")?.map(|at| at.0),
+    })
+}
+
+/// Makes a dead effect pending again, due now, with all its attempts; false where no dead one has the id.
+pub(crate) async fn revive(tx: &Tx, id: Uuid, now: Timestamp) -> Result<bool, DbError> {
+    let sql = "update tollgate.outbox set status = 'pending', attempts = 0, next_attempt_at = $2, dead_at = null \
+               where id = $1 and status = 'dead'";
+    let revived = tx.execute(sql, &[&id, &Instant(now)]).await? == 1;
+    tx.execute("select pg_catalog.pg_notify($1, '')", &[&CHANNEL])
+        .await?;
+    Ok(revived)
+}

@@ -63,6 +63,15 @@ pub(crate) const SUBSCRIPTION_EVENT: Policy = Policy {
     attempts_max: 8,
 };
 
+/// Mail: 30 s doubling to 2 h, 24 attempts, so about a day and a half; a mail about a due payment is stale after that.
+pub(crate) const MAIL: Policy = Policy {
+    delays: Delays::Doubling {
+        first: Duration::from_secs(30),
+        longest: Duration::from_hours(2),
+    },
+    attempts_max: 24,
+};
+
 /// What follows a failed attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Next {

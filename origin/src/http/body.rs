@@ -29,9 +29,14 @@ pub(crate) enum BodyError {
     /// Another media type or charset.
     #[error("the body is not declared as UTF-8 JSON")]
     MediaType,
-    /// Not the JSON that the route takes.
-    #[error("not the JSON of this route")]
-    Malformed(#[source] serde_json::Error),
+    /// Not the JSON that the route takes. `serde_json`'s own words quote values, which may be personal data.
+    #[error("not the JSON of this route, at line {line}, column {column}")]
+    Malformed {
+        /// From 1.
+        line: usize,
+        /// In bytes, from 1.
+        column: usize,
+    },
 }
 
 impl BodyError {
@@ -43,9 +48,7 @@ impl BodyError {
             Self::Broken => Problem::new(400, "body-broken", "The body could not be read to its end"),
             Self::MediaType => Problem::new(415, "unsupported-media-type", "The body is not UTF-8 JSON")
                 .detail("Send Content-Type: application/json."),
-            // serde_json names the key and the position, and quotes no value longer than a key; the body is the
-            // caller's own.
-            Self::Malformed(_) => Problem::new(400, "malformed-body", "The body cannot be read")
+            Self::Malformed { .. } => Problem::new(400, "malformed-body", "The body cannot be read")
                 .detail("It must be one JSON object with the documented members, each once."),
         }
     }
@@ -81,7 +84,10 @@ pub(crate) fn parse<T: DeserializeOwned>(
     if body.len() > bytes_max {
         return Err(BodyError::TooLong(bytes_max));
     }
-    serde_json::from_slice(body).map_err(BodyError::Malformed)
+    serde_json::from_slice(body).map_err(|error| BodyError::Malformed {
+        line: error.line(),
+        column: error.column(),
+    })
 }
 
 /// `application/json`, with no charset or UTF-8's (RFC 8259 §8.1 knows no other).

@@ -129,6 +129,10 @@ async fn only_get() -> Response {
     wrong_method("GET, HEAD")
 }
 
+async fn only_get_put_delete() -> Response {
+    wrong_method("GET, HEAD, PUT, DELETE")
+}
+
 fn wrong_method(allowed: &'static str) -> Response {
     let problem = Problem::new(405, "method-not-allowed", "The route does not take this method");
     ([(ALLOW, allowed)], ProblemAnswer(problem)).into_response()

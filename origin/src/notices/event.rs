@@ -17,20 +17,20 @@ use crate::domain::backoff;
 pub(crate) const SUBSCRIPTION_EVENT: &str = "subscription_event";
 
 /// The outbox row of a notice's event.
-pub(super) fn effect(notice: &Notice, id: Uuid, payload: Value) -> NewEffect {
+pub(super) fn effect(notice: &Notice, id: Uuid) -> NewEffect {
     NewEffect {
         id,
         operation_key: format!("{SUBSCRIPTION_EVENT}:{}", notice.operation_key),
         kind: SUBSCRIPTION_EVENT,
         ordering_key: None,
-        payload,
+        payload: payload(notice),
         delivery: notice.delivery,
         attempts_max: backoff::SUBSCRIPTION_EVENT.attempts_max,
     }
 }
 
 /// Standard Webhooks' recommended form: type, timestamp, data. What is absent is null, never missing.
-pub(super) fn payload(notice: &Notice) -> Value {
+fn payload(notice: &Notice) -> Value {
     let facts = &notice.facts;
     json!({
         "type": format!("subscription.{}", notice.kind.label()),

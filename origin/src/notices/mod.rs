@@ -9,17 +9,23 @@
 
 pub(crate) mod event;
 pub(crate) mod kind;
+mod line;
+pub(crate) mod mail;
+pub(crate) mod preferences;
+mod words;
 
 use tollgate_shared::id::{DeliveryId, UserId};
 use tollgate_shared::money::Money;
 use tollgate_shared::time::Timestamp;
 use uuid::Uuid;
 
-pub(crate) use self::kind::{Locale, NoticeKind};
-use crate::config::NoticesConfig;
+pub(crate) use self::kind::{Locale, NoticeKind, Urgency};
+use self::line::one_line;
+use self::mail::Letter;
+pub(crate) use self::preferences::{EmailAddress, Preferences};
+use crate::config::{MailConfig, NoticesConfig};
 use crate::db::notices::{self, MailDecision, NewNotice};
-use crate::db::outbox;
-use crate::db::{DbError, Tx};
+use crate::db::{DbError, Tx, outbox};
 use crate::entropy;
 
 /// A step to tell of.
@@ -66,6 +72,18 @@ pub(crate) struct NoticeFacts {
     pub(crate) reference: Option<String>,
 }
 
+impl NoticeFacts {
+    /// The same with every text in one line.
+    fn tidied(&self) -> Self {
+        Self {
+            plan_name: one_line(&self.plan_name),
+            reason: self.reason.as_deref().map(one_line),
+            reference: self.reference.as_deref().map(one_line),
+            ..self.clone()
+        }
+    }
+}
+
 /// Tells of a step, once: call it in the transaction that decides the step.
 pub(crate) async fn enqueue(
     tx: &Tx,
@@ -73,24 +91,53 @@ pub(crate) async fn enqueue(
     config: &NoticesConfig,
     now: Timestamp,
 ) -> Result<(), DbError> {
-    let event_id = match config.subscription_events {
-        Some(_) => Some(entropy::uuid_v7(now)?),
-        None => None,
+    let notice = &Notice {
+        facts: notice.facts.tidied(),
+        ..notice.clone()
     };
-    let row = NewNotice {
-        id: entropy::uuid_v7(now)?,
-        locale: Locale::USUAL,
-        subject: notice.kind.label().to_owned(),
-        mail: MailDecision::NotConfigured,
-        event_id,
-    };
+    let preferences = notices::preferences(tx, &notice.user).await?.unwrap_or_default();
+    let row = row(notice, config, &preferences, now)?;
     // Two who decide the same step at once wait for each other here, and the second finds the first's row.
     if !notices::insert(tx, notice, &row, now).await? {
         return Ok(());
     }
-    if let Some(id) = event_id {
-        let payload = event::payload(notice);
-        outbox::insert(tx, &event::effect(notice, id, payload), now).await?;
+    if let (MailDecision::Queued(id), Some(mail)) = (row.mail, &config.mail) {
+        let letter = letter(notice, row.locale, mail);
+        outbox::insert(tx, &mail::effect(notice, id, &letter), now).await?;
+    }
+    if let Some(id) = row.event_id {
+        outbox::insert(tx, &event::effect(notice, id), now).await?;
     }
     Ok(())
+}
+
+fn row(
+    notice: &Notice,
+    config: &NoticesConfig,
+    preferences: &Preferences,
+    now: Timestamp,
+) -> Result<NewNotice, DbError> {
+    let event_id = match config.subscription_events {
+        Some(_) => Some(entropy::uuid_v7(now)?),
+        None => None,
+    };
+    let mail = match &preferences.email {
+        _ if config.mail.is_none() => MailDecision::NotConfigured,
+        None => MailDecision::NoAddress,
+        Some(_) if preferences.muted.contains(&notice.kind) => MailDecision::Muted,
+        Some(_) => MailDecision::Queued(entropy::uuid_v7(now)?),
+    };
+    Ok(NewNotice {
+        id: entropy::uuid_v7(now)?,
+        locale: preferences.locale,
+        subject: words::subject(notice, preferences.locale),
+        mail,
+        event_id,
+    })
+}
+
+fn letter(notice: &Notice, locale: Locale, config: &MailConfig) -> Letter {
+    let manage_url = words::manage_url(&config.manage_url, notice);
+    let words = words::write(notice, locale, &manage_url);
+    Letter::new(notice, words, manage_url)
 }

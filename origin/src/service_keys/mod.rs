@@ -69,6 +69,8 @@ scopes! {
     Grant = "tokens:grant",
     /// Report how a metered job ended.
     Report = "jobs:report",
+    /// Where users' notices go.
+    Notices = "notices",
 }
 
 impl std::str::FromStr for Scope {
@@ -82,7 +84,7 @@ impl std::str::FromStr for Scope {
 
 /// A text that names no scope.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("must be tokens:read, tokens:deduct, tokens:compensate, tokens:grant or jobs:report")]
+#[error("must be tokens:read, tokens:deduct, tokens:compensate, tokens:grant, jobs:report or notices")]
 pub struct UnknownScope;
 
 /// Somebody whose key was checked.

@@ -2,15 +2,17 @@
 
 use std::time::Duration;
 
-use serde_json::json;
+use mailparse::MailHeaderMap as _;
+use serde_json::{Value, json};
 use tollgate_shared::money::Money;
 use uuid::Uuid;
 
+use super::smtp::MailServer;
 use super::stage::{Stage, settings};
 use super::user_core::{Receiver, SECRET};
 use crate::clock::Clock as _;
-use crate::db::{DbError, Tx, look};
-use crate::notices::{self, Notice, NoticeFacts, NoticeKind};
+use crate::db::{DbError, Tx, look, notices as rows, outbox};
+use crate::notices::{self, Locale, Notice, NoticeFacts, NoticeKind, Preferences};
 
 /// The step that most tests tell of.
 fn first_failure(stage: &Stage) -> Notice {
@@ -124,7 +126,7 @@ async fn ec_8_an_event_is_tried_again_as_promised_under_the_same_id_and_ends_dea
         600 * minute,
         600 * minute,
     ]) {
-        let just_before = wait - Duration::from_millis(1);
+        let just_before = wait.saturating_sub(Duration::from_millis(1));
         stage.after(just_before).await;
         assert_eq!(receiver.checked().len(), attempts, "not before {wait:?}");
         stage.after(Duration::from_millis(1) + wait / 64).await;
@@ -150,4 +152,264 @@ async fn ec_8_a_receiver_of_events_that_is_gone_is_not_asked_again() {
         (&seen["event"], &seen["event_error"]),
         (&json!("dead"), &json!("the receiver answered 410 Gone"))
     );
+}
+
+async fn stage_with_mail(more: &[(&str, &str)]) -> (Stage, MailServer) {
+    let (server, url) = MailServer::start().await;
+    let mut settings = settings();
+    let mail = [
+        ("SMTP_URL", url.as_str()),
+        ("MAIL_FROM", "訂閱服務 <billing@example.tw>"),
+        ("MANAGE_URL", "https://app.example.tw/billing"),
+    ];
+    for (name, value) in mail.iter().chain(more) {
+        settings.insert((*name).to_owned(), (*value).to_owned());
+    }
+    (Stage::start_with(settings).await, server)
+}
+
+/// Puts what a user wants.
+async fn prefer(stage: &Stage, locale: Locale, muted: &[NoticeKind]) {
+    let preferences = &Preferences {
+        email: Some("lin@example.tw".parse().unwrap()),
+        locale,
+        muted: muted.iter().copied().collect(),
+    };
+    let (user, now) = (&"user-1".parse().unwrap(), stage.clock.now());
+    let put = |tx: Tx| async move { rows::put_preferences(&tx, user, preferences, now).await };
+    stage
+        .origin
+        .database
+        .run_tx::<_, DbError, _>("prefer", put)
+        .await
+        .unwrap();
+}
+
+async fn outcome(stage: &Stage) -> Value {
+    let seen = look::rows(&stage.admin, "notice_outcomes").await;
+    assert_eq!(seen.len(), 1, "{seen:?}");
+    seen[0].clone()
+}
+
+#[tokio::test]
+async fn pu_6_a_notice_decided_twice_is_one_mail_in_the_users_language() {
+    let (stage, server) = stage_with_mail(&[]).await;
+    prefer(&stage, Locale::ZhTw, &[]).await;
+    let notice = first_failure(&stage);
+    tell(&stage, &notice).await;
+    tell(&stage, &notice).await;
+    stage.drain().await;
+    let taken = server.taken();
+    assert_eq!(taken.len(), 1);
+    assert_eq!(
+        (taken[0].from.as_str(), taken[0].to.as_str()),
+        ("billing@example.tw", "lin@example.tw")
+    );
+    let mail = mailparse::parse_mail(&taken[0].data).unwrap();
+    let header = |name: &str| mail.headers.get_first_value(name).unwrap();
+    assert_eq!(header("Subject"), "【提醒】「Pro」扣款未成功");
+    assert_eq!(header("From"), "訂閱服務 <billing@example.tw>");
+    assert_eq!(header("Auto-Submitted"), "auto-generated");
+    assert_eq!(header("Date"), "Sat, 21 Nov 2026 02:00:00 +0000");
+    let manage = format!(
+        "https://app.example.tw/billing?subscription={}",
+        Uuid::from_u128(1)
+    );
+    assert_eq!(header("List-Unsubscribe"), format!("<{manage}>"));
+    let id = outcome(&stage).await["id"].clone();
+    let row = look::row(&stage.admin, "notices", "id", id.as_str().unwrap()).await;
+    let outbox: Uuid = row["mail_outbox_id"].as_str().unwrap().parse().unwrap();
+    assert_eq!(header("Message-ID"), format!("<{}@example.tw>", outbox.simple()));
+    assert_eq!(mail.ctype.mimetype, "multipart/alternative");
+    let types: Vec<&str> = mail
+        .subparts
+        .iter()
+        .map(|part| part.ctype.mimetype.as_str())
+        .collect();
+    assert_eq!(types, ["text/plain", "text/html"]);
+    for part in &mail.subparts {
+        let body = part.get_body().unwrap();
+        assert!(
+            body.contains("NT$1,234") && body.contains("2026年11月28日") && body.contains(&manage),
+            "{body}"
+        );
+    }
+    let seen = outcome(&stage).await;
+    assert_eq!(
+        (&seen["mail"], &seen["locale"], &seen["subject"]),
+        (
+            &json!("done"),
+            &json!("zh-TW"),
+            &json!("【提醒】「Pro」扣款未成功")
+        )
+    );
+}
+
+#[tokio::test]
+async fn ec_8_an_urgent_notice_in_english_is_marked_and_a_hostile_name_begins_no_header() {
+    let (stage, server) = stage_with_mail(&[]).await;
+    prefer(&stage, Locale::En, &[]).await;
+    let mut notice = first_failure(&stage);
+    notice.kind = NoticeKind::FinalWarning;
+    notice.facts.plan_name = "Pro\r\nBcc: all@example.tw\r\n\r\n<script>".to_owned();
+    tell(&stage, &notice).await;
+    stage.drain().await;
+    let taken = server.taken();
+    let mail = mailparse::parse_mail(&taken[0].data).unwrap();
+    assert_eq!(mail.headers.get_first_value("Importance").unwrap(), "high");
+    assert_eq!(mail.headers.get_all_values("Bcc"), Vec::<String>::new());
+    assert_eq!(
+        mail.headers.get_first_value("Subject").unwrap(),
+        "Urgent: Pro Bcc: all@example.tw <script> will be downgraded to FREE on 28 November 2026"
+    );
+    assert!(!mail.subparts[1].get_body().unwrap().contains("<script>"));
+}
+
+#[tokio::test]
+async fn ec_8_a_muted_kind_is_not_mailed_and_its_event_goes_all_the_same() {
+    let (receiver, url) = Receiver::start().await;
+    let secret = format!("whsec_{SECRET}");
+    let more = [
+        ("SUBSCRIPTION_WEBHOOK_URL", url.as_str()),
+        ("SUBSCRIPTION_WEBHOOK_SECRET", &secret),
+    ];
+    let (stage, server) = stage_with_mail(&more).await;
+    prefer(&stage, Locale::En, &[NoticeKind::FirstFailure]).await;
+    tell(&stage, &first_failure(&stage)).await;
+    stage.drain().await;
+    assert_eq!((server.taken().len(), receiver.checked().len()), (0, 1));
+    let seen = outcome(&stage).await;
+    assert_eq!((&seen["mail"], &seen["event"]), (&json!("muted"), &json!("done")));
+}
+
+#[tokio::test]
+async fn ec_8_without_an_address_nothing_is_lost() {
+    let (receiver, url) = Receiver::start().await;
+    let secret = format!("whsec_{SECRET}");
+    let more = [
+        ("SUBSCRIPTION_WEBHOOK_URL", url.as_str()),
+        ("SUBSCRIPTION_WEBHOOK_SECRET", &secret),
+    ];
+    let (stage, server) = stage_with_mail(&more).await;
+    tell(&stage, &first_failure(&stage)).await;
+    stage.drain().await;
+    assert_eq!((server.taken().len(), receiver.checked().len()), (0, 1));
+    let seen = outcome(&stage).await;
+    assert_eq!(
+        (&seen["mail"], &seen["event"]),
+        (&json!("no_address"), &json!("done"))
+    );
+    assert_eq!(seen["subject"], "【提醒】「Pro」扣款未成功");
+}
+
+#[tokio::test]
+async fn pu_6_a_mail_server_that_is_down_or_busy_is_tried_again_and_the_mail_arrives_once() {
+    let (stage, server) = stage_with_mail(&[]).await;
+    prefer(&stage, Locale::En, &[]).await;
+    server.will_answer(&[
+        ("CONNECT", ""),
+        ("RCPT", "450 4.2.1 <lin@example.tw> is busy"),
+        ("AUTH", "535 5.7.8 who is user?"),
+        ("DATA", ""),
+    ]);
+    tell(&stage, &first_failure(&stage)).await;
+    stage.drain().await;
+    let errors = [
+        "the mail server did not answer: no whole SMTP answer",
+        "the mail server put it off: 450 4.2.1",
+        "the mail server refused our login: 535 5.7.8",
+        "the mail server did not answer: no whole SMTP answer",
+    ];
+    for (attempts, error) in (1..).zip(errors) {
+        let seen = outcome(&stage).await;
+        assert_eq!(
+            (&seen["mail"], &seen["mail_attempts"]),
+            (&json!("pending"), &json!(attempts))
+        );
+        assert_eq!(seen["mail_error"], error);
+        assert_eq!(server.taken().len(), 0);
+        stage.after(Duration::from_secs(30 << (attempts - 1))).await;
+    }
+    assert_eq!(outcome(&stage).await["mail"], "done");
+    stage.after(Duration::from_hours(48)).await;
+    assert_eq!(server.taken().len(), 1);
+}
+
+#[tokio::test]
+async fn invariant_7_a_mail_that_is_refused_for_good_ends_dead_with_a_reason_without_the_address() {
+    let (stage, server) = stage_with_mail(&[]).await;
+    prefer(&stage, Locale::En, &[]).await;
+    server.will_answer(&[("RCPT", "550 5.1.1 <lin@example.tw> unknown here")]);
+    tell(&stage, &first_failure(&stage)).await;
+    stage.drain().await;
+    let seen = outcome(&stage).await;
+    assert_eq!(
+        (&seen["mail"], &seen["mail_error"]),
+        (
+            &json!("dead"),
+            &json!("the mail server refused it for good: 550 5.1.1")
+        )
+    );
+    for table in ["outbox", "notices", "notice_outcomes"] {
+        let rows = look::rows(&stage.admin, table).await;
+        assert!(
+            !format!("{rows:?}").contains("lin@"),
+            "invariant_8: {table} {rows:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn invariant_8_an_address_that_is_erased_before_sending_is_not_used() {
+    let (stage, server) = stage_with_mail(&[]).await;
+    prefer(&stage, Locale::En, &[]).await;
+    tell(&stage, &first_failure(&stage)).await;
+    let (user, now) = (&"user-1".parse().unwrap(), stage.clock.now());
+    let erase = |tx: Tx| async move { rows::erase_address(&tx, user, now).await };
+    let erased: Result<bool, DbError> = stage.origin.database.run_tx("erase", erase).await;
+    assert!(erased.unwrap());
+    stage.drain().await;
+    assert_eq!(server.taken().len(), 0);
+    let seen = outcome(&stage).await;
+    assert_eq!(
+        (&seen["mail"], &seen["mail_error"]),
+        (&json!("dead"), &json!("the user has no address any more"))
+    );
+}
+
+#[tokio::test]
+async fn ec_8_a_fact_that_postgres_cannot_hold_does_not_break_the_step_that_is_told() {
+    let (stage, server) = stage_with_mail(&[]).await;
+    prefer(&stage, Locale::En, &[]).await;
+    let mut notice = first_failure(&stage);
+    notice.facts.reason = Some("bad\u{0}byte".to_owned());
+    tell(&stage, &notice).await;
+    stage.drain().await;
+    assert_eq!(server.taken().len(), 1);
+}
+
+#[tokio::test]
+async fn op_4_a_dead_effect_is_listed_and_goes_out_once_it_is_revived() {
+    let (stage, receiver) = stage_with_receiver().await;
+    receiver.will_answer(&[410]);
+    tell(&stage, &first_failure(&stage)).await;
+    stage.drain().await;
+    let database = &stage.origin.database;
+    let dead: Result<_, DbError> = database
+        .run_tx("list", |tx: Tx| async move { outbox::list(&tx, true).await })
+        .await;
+    let dead = dead.unwrap();
+    let (id, now) = (dead[0].id, stage.clock.now());
+    assert_eq!(
+        (dead.len(), dead[0].kind.as_str(), dead[0].last_error.as_deref()),
+        (1, "subscription_event", Some("the receiver answered 410 Gone"))
+    );
+    for expected in [true, false] {
+        let revive = |tx: Tx| async move { outbox::revive(&tx, id, now).await };
+        let revived: Result<bool, DbError> = database.run_tx("revive", revive).await;
+        assert_eq!(revived.unwrap(), expected, "only a dead one is revived");
+    }
+    stage.drain().await;
+    assert_eq!(receiver.checked().len(), 2);
+    assert_eq!(outcome(&stage).await["event"], "done");
 }

@@ -17,6 +17,7 @@ mod packs;
 mod permutations;
 mod purchases;
 mod service;
+mod smtp;
 pub(crate) mod stage;
 mod timeouts;
 mod user_core;

@@ -346,9 +346,12 @@ impl Stage {
                 work::outbox::round(&self.origin, &client, Lane::Events)
                     .await
                     .unwrap(),
+                work::outbox::round(&self.origin, &client, Lane::Mail)
+                    .await
+                    .unwrap(),
                 work::timeouts::round(&self.origin).await.unwrap(),
             ];
-            if rounds == [Round::Idle; 4] {
+            if rounds == [Round::Idle; 5] {
                 return;
             }
         }

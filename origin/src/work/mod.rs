@@ -50,7 +50,7 @@ pub(crate) enum Round {
 pub async fn run(origin: Arc<Origin>, stop: watch::Receiver<bool>) -> Result<(), reqwest::Error> {
     let client = Client::new()?;
     let wakes = Lane::ALL.map(|lane| (lane, Notify::new()));
-    let [calls, events] = wakes.each_ref().map(|(lane, wake)| {
+    let [calls, events, mail] = wakes.each_ref().map(|(lane, wake)| {
         let round = || outbox::round(&origin, &client, *lane);
         keep(lane.name(), POLL, wake, stop.clone(), round)
     });
@@ -59,6 +59,7 @@ pub async fn run(origin: Arc<Origin>, stop: watch::Receiver<bool>) -> Result<(),
         keep("inbox", POLL, &never, stop.clone(), || inbox::round(&origin)),
         calls,
         events,
+        mail,
         keep("timeouts", POLL_TIMEOUTS, &never, stop.clone(), || {
             timeouts::round(&origin)
         }),

@@ -8,6 +8,7 @@
 //! Not here: how a kind is sent (a file each), how long to wait (`domain::backoff`).
 
 pub(crate) mod lane;
+mod mail;
 mod posts;
 
 pub(crate) use self::lane::Lane;
@@ -24,6 +25,7 @@ use crate::entropy;
 use crate::gateway::user_core::Client;
 use crate::jobs::generate::GENERATOR;
 use crate::notices::event::SUBSCRIPTION_EVENT;
+use crate::notices::mail::MAIL;
 
 /// Why an attempt did not succeed, as the row keeps it for a person; no secret and no personal data.
 #[derive(Debug, PartialEq, Eq)]
@@ -59,6 +61,7 @@ async fn make(origin: &Origin, client: &Client, claimed: &Claimed) -> Result<(),
         SUBSCRIPTION_EVENT => {
             posts::send(client, config.notices.subscription_events.as_ref(), claimed, now).await
         }
+        MAIL => mail::send(origin, claimed, now).await,
         // No lane has it.
         _ => posts::send(client, None, claimed, now).await,
     }
@@ -68,6 +71,7 @@ async fn make(origin: &Origin, client: &Client, claimed: &Claimed) -> Result<(),
 fn policy(kind: &str) -> Policy {
     match kind {
         SUBSCRIPTION_EVENT => backoff::SUBSCRIPTION_EVENT,
+        MAIL => backoff::MAIL,
         _ => backoff::OUTBOX,
     }
 }

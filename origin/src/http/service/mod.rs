@@ -1,15 +1,16 @@
-//! `/api/service/v1/`: what a team's backend asks of the token system, with a service key.
+//! `/api/service/v1/`: what a team's backend asks of tokens and notices, with a service key.
 //!
-//! your backend → **service** (key and scope → body → call → render) → `batching` or `db::tokens`.
+//! your backend → **service** (key and scope → body → call → render) → `batching`, `db::tokens`, `db::notices`.
 //!
 //! Members are named as TB-3 and TB-4 name them (`idempotency_key`, `balance_before`), so that the field that a refusal
 //! names is the one that was sent. The pages: `origin/SERVICE_API.md`.
-//! Invariants: no route does anything before the key's scope is known; every route that writes has an idempotency key;
+//! Invariants: no route does anything before the key's scope is known; every route that moves tokens has an idempotency key;
 //! a refusal is problem+json whose type tells which, and whose `result` is what TB-3 answers.
 //! Not here: what a call means (`migrations/functions`), when deductions are committed together (`batching`).
 
 mod call;
 mod error;
+mod preferences;
 mod read;
 mod wire;
 mod write;
@@ -19,7 +20,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::routing::{any, get, post};
 
-use super::{only_get, only_post, unknown_route};
+use super::{only_get, only_get_put_delete, only_post, unknown_route};
 use crate::Origin;
 
 /// The routes.
@@ -35,5 +36,11 @@ pub(super) fn router() -> Router<Arc<Origin>> {
         .route("/history", get(read::history).fallback(only_get))
         .route("/records/{key}", get(read::record).fallback(only_get))
         .route("/{*rest}", any(unknown_route));
-    Router::new().nest("/api/service/v1/tokens", tokens)
+    let preferences = get(preferences::get)
+        .put(preferences::put)
+        .delete(preferences::delete)
+        .fallback(only_get_put_delete);
+    Router::new()
+        .nest("/api/service/v1/tokens", tokens)
+        .route("/api/service/v1/users/{user}/notice-preferences", preferences)
 }

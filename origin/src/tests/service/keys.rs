@@ -9,20 +9,23 @@ use crate::clock::Clock as _;
 use crate::service_keys::manage::{self, ManageError};
 use crate::service_keys::{FRESH, Scope};
 
-const ROUTES: [(&str, &str, Scope); 9] = [
-    ("POST", "deduct", Scope::Deduct),
-    ("POST", "reserve", Scope::Deduct),
-    ("POST", "settle", Scope::Deduct),
-    ("POST", "release", Scope::Deduct),
-    ("POST", "compensate", Scope::Compensate),
-    ("POST", "grant", Scope::Grant),
-    ("GET", "balance?company_id=acme", Scope::Read),
-    ("GET", "history?company_id=acme", Scope::Read),
-    ("GET", "records/k?company_id=acme", Scope::Read),
+const ROUTES: [(&str, &str, Scope); 12] = [
+    ("POST", "tokens/deduct", Scope::Deduct),
+    ("POST", "tokens/reserve", Scope::Deduct),
+    ("POST", "tokens/settle", Scope::Deduct),
+    ("POST", "tokens/release", Scope::Deduct),
+    ("POST", "tokens/compensate", Scope::Compensate),
+    ("POST", "tokens/grant", Scope::Grant),
+    ("GET", "tokens/balance?company_id=acme", Scope::Read),
+    ("GET", "tokens/history?company_id=acme", Scope::Read),
+    ("GET", "tokens/records/k?company_id=acme", Scope::Read),
+    ("GET", "users/user-1/notice-preferences", Scope::Notices),
+    ("PUT", "users/user-1/notice-preferences", Scope::Notices),
+    ("DELETE", "users/user-1/notice-preferences", Scope::Notices),
 ];
 
 async fn ask(service: &Service, route: (&str, &str, Scope), authorization: &[&str]) -> super::Answer {
-    let path = format!("/api/service/v1/tokens/{}", route.1);
+    let path = format!("/api/service/v1/{}", route.1);
     let mut headers = vec![("content-type", "application/json")];
     headers.extend(authorization.iter().map(|value| ("authorization", *value)));
     service.stage.send(route.0, &path, &headers, b"{}".to_vec()).await

@@ -5,6 +5,7 @@
 mod bad_input;
 mod batching;
 mod keys;
+mod preferences;
 mod routes;
 
 use std::collections::BTreeMap;

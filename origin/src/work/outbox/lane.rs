@@ -8,6 +8,7 @@
 use crate::announce::USER_CORE;
 use crate::jobs::generate::GENERATOR;
 use crate::notices::event::SUBSCRIPTION_EVENT;
+use crate::notices::mail::MAIL;
 
 /// Effects that wait for each other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,17 +17,20 @@ pub(crate) enum Lane {
     Calls,
     /// What they like to know.
     Events,
+    /// What customers are told.
+    Mail,
 }
 
 impl Lane {
     /// Every lane.
-    pub(crate) const ALL: [Self; 2] = [Self::Calls, Self::Events];
+    pub(crate) const ALL: [Self; 3] = [Self::Calls, Self::Events, Self::Mail];
 
     /// The kinds of outbox row in it.
     pub(crate) const fn kinds(self) -> &'static [&'static str] {
         match self {
             Self::Calls => &[USER_CORE, GENERATOR],
             Self::Events => &[SUBSCRIPTION_EVENT],
+            Self::Mail => &[MAIL],
         }
     }
 
@@ -35,6 +39,7 @@ impl Lane {
         match self {
             Self::Calls => "outbox_calls",
             Self::Events => "outbox_events",
+            Self::Mail => "outbox_mail",
         }
     }
 }

@@ -1,0 +1,291 @@
+//! A notice in words: subject, plain text and HTML, in the customer's language.
+//!
+//! `enqueue` → **[`write`]** (facts as texts → `words.<locale>.txt` → `mail.txt`, `mail.html`) → the outbox row.
+//!
+//! Invariants: each locale's wording is one template with a match over the kind, so a kind without words does not
+//! compile. Words are written once and put into both forms; the HTML form escapes them, whatever a plan is called. A
+//! subject is one line without control characters, because every fact is (`NoticeFacts::tidied`).
+//! Not here: which day it is (dates are the facts', in Asia/Taipei).
+
+use askama::Template;
+use reqwest::Url;
+use tollgate_shared::money::Money;
+use tollgate_shared::time::Timestamp;
+
+use super::{Locale, Notice, NoticeFacts, NoticeKind, Urgency};
+
+/// A notice, written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Words {
+    /// One line.
+    pub(super) subject: String,
+    /// The plain text.
+    pub(super) text: String,
+    /// The same as HTML.
+    pub(super) html: String,
+}
+
+/// The facts of a notice as texts of a locale.
+#[derive(Debug, Default)]
+struct Told {
+    plan: String,
+    amount: Option<String>,
+    period: Option<String>,
+    next_charge_on: Option<String>,
+    retry_on: Option<String>,
+    grace_ends_on: Option<String>,
+    access_until_on: Option<String>,
+}
+
+macro_rules! words_of {
+    ($name:ident, $path:literal) => {
+        #[derive(Template)]
+        #[template(path = $path)]
+        struct $name<'a> {
+            kind: NoticeKind,
+            plan: &'a str,
+            amount: Option<&'a str>,
+            period: Option<&'a str>,
+            next_charge_on: Option<&'a str>,
+            retry_on: Option<&'a str>,
+            grace_ends_on: Option<&'a str>,
+            access_until_on: Option<&'a str>,
+        }
+
+        impl<'a> $name<'a> {
+            fn new(kind: NoticeKind, told: &'a Told) -> Self {
+                Self {
+                    kind,
+                    plan: &told.plan,
+                    amount: told.amount.as_deref(),
+                    period: told.period.as_deref(),
+                    next_charge_on: told.next_charge_on.as_deref(),
+                    retry_on: told.retry_on.as_deref(),
+                    grace_ends_on: told.grace_ends_on.as_deref(),
+                    access_until_on: told.access_until_on.as_deref(),
+                }
+            }
+        }
+    };
+}
+
+words_of!(WordsEn, "notices/words.en.txt");
+words_of!(WordsZhTw, "notices/words.zh-TW.txt");
+
+/// A line of the table under the words.
+struct Detail {
+    label: &'static str,
+    value: String,
+}
+
+#[derive(Template)]
+#[template(path = "notices/mail.txt")]
+struct MailText<'a> {
+    paragraphs: &'a [&'a str],
+    details: &'a [Detail],
+    labels: &'a Labels,
+    manage_url: &'a str,
+}
+
+#[derive(Template)]
+#[template(path = "notices/mail.html")]
+struct MailHtml<'a> {
+    locale: Locale,
+    colour: &'static str,
+    subject: &'a str,
+    paragraphs: &'a [&'a str],
+    details: &'a [Detail],
+    labels: &'a Labels,
+    manage_url: &'a str,
+}
+
+/// What stands around the words.
+struct Labels {
+    plan: &'static str,
+    amount: &'static str,
+    period: &'static str,
+    next_charge: &'static str,
+    retry: &'static str,
+    grace_ends: &'static str,
+    access_until: &'static str,
+    reason: &'static str,
+    reference: &'static str,
+    manage: &'static str,
+    footer: &'static str,
+    colon: &'static str,
+}
+
+const ZH_TW: Labels = Labels {
+    plan: "方案",
+    amount: "金額",
+    period: "期數",
+    next_charge: "下次扣款日",
+    retry: "再次扣款日",
+    grace_ends: "寬限期至",
+    access_until: "可使用至",
+    reason: "原因",
+    reference: "交易編號",
+    manage: "管理訂閱與通知",
+    footer: "此信由系統自動寄出，請勿直接回覆。",
+    colon: "：",
+};
+
+const EN: Labels = Labels {
+    plan: "Plan",
+    amount: "Amount",
+    period: "Period",
+    next_charge: "Next charge",
+    retry: "Next attempt",
+    grace_ends: "Grace period until",
+    access_until: "Can be used until",
+    reason: "Reason",
+    reference: "Reference",
+    manage: "Manage subscription and notices",
+    footer: "This mail was sent automatically; please do not reply to it.",
+    colon: ": ",
+};
+
+/// Writes a notice whose facts are tidied.
+pub(super) fn write(notice: &Notice, locale: Locale, manage_url: &str) -> Words {
+    let written = words(notice, locale);
+    let (subject, body) = written.split_once('\n').unwrap_or((&written, ""));
+    let paragraphs: Vec<&str> = body
+        .split("\n\n")
+        .map(str::trim)
+        .filter(|paragraph| !paragraph.is_empty())
+        .collect();
+    let labels = labels(locale);
+    let details = details(&notice.facts, locale, labels);
+    let text = MailText {
+        paragraphs: &paragraphs,
+        details: &details,
+        labels,
+        manage_url,
+    };
+    let html = MailHtml {
+        locale,
+        colour: colour(notice.kind.urgency()),
+        subject,
+        paragraphs: &paragraphs,
+        details: &details,
+        labels,
+        manage_url,
+    };
+    Words {
+        subject: subject.to_owned(),
+        text: rendered(&text),
+        html: rendered(&html),
+    }
+}
+
+/// The subject alone, for the record of a notice that is not mailed.
+pub(super) fn subject(notice: &Notice, locale: Locale) -> String {
+    let written = words(notice, locale);
+    written.lines().next().unwrap_or_default().to_owned()
+}
+
+/// Where the customer changes the card and the preferences.
+pub(super) fn manage_url(base: &Url, notice: &Notice) -> String {
+    let mut url = base.clone();
+    if let Some(subscription) = notice.subscription {
+        url.query_pairs_mut()
+            .append_pair("subscription", &subscription.to_string());
+    }
+    url.into()
+}
+
+fn words(notice: &Notice, locale: Locale) -> String {
+    let told = told(&notice.facts, locale);
+    match locale {
+        Locale::ZhTw => rendered(&WordsZhTw::new(notice.kind, &told)),
+        Locale::En => rendered(&WordsEn::new(notice.kind, &told)),
+    }
+}
+
+/// Writing into a String does not fail, and no template calls anything that could.
+fn rendered(template: &impl Template) -> String {
+    template.render().unwrap_or_default()
+}
+
+fn told(facts: &NoticeFacts, locale: Locale) -> Told {
+    let on = |at: Option<Timestamp>| at.and_then(|at| date(at, locale));
+    Told {
+        plan: facts.plan_name.clone(),
+        amount: facts.money.map(amount),
+        period: period(facts, locale),
+        next_charge_on: on(facts.next_charge_at),
+        retry_on: on(facts.next_retry_at),
+        grace_ends_on: on(facts.grace_period_ends_at),
+        access_until_on: on(facts.access_until),
+    }
+}
+
+fn details(facts: &NoticeFacts, locale: Locale, labels: &Labels) -> Vec<Detail> {
+    let told = told(facts, locale);
+    let rows = [
+        (labels.plan, Some(told.plan)),
+        (labels.amount, told.amount),
+        (labels.period, told.period),
+        (labels.next_charge, told.next_charge_on),
+        (labels.retry, told.retry_on),
+        (labels.grace_ends, told.grace_ends_on),
+        (labels.access_until, told.access_until_on),
+        (labels.reason, facts.reason.clone()),
+        (labels.reference, facts.reference.clone()),
+    ];
+    rows.into_iter()
+        .filter_map(|(label, value)| value.map(|value| Detail { label, value }))
+        .collect()
+}
+
+fn period(facts: &NoticeFacts, locale: Locale) -> Option<String> {
+    let number = facts.period_number?;
+    Some(match (facts.period_total, locale) {
+        (None, _) => number.to_string(),
+        (Some(total), Locale::ZhTw) => format!("{number}／{total}"),
+        (Some(total), Locale::En) => format!("{number} of {total}"),
+    })
+}
+
+/// The day in Taiwan.
+fn date(at: Timestamp, locale: Locale) -> Option<String> {
+    match locale {
+        Locale::ZhTw => at.to_taipei("%Y年%-m月%-d日"),
+        Locale::En => at.to_taipei("%-d %B %Y"),
+    }
+}
+
+/// `NT$1,234`: whole dollars, thousands apart.
+fn amount(money: Money) -> String {
+    let minor = money.amount_minor.get();
+    let sign = if minor < 0 { "-" } else { "" };
+    let digits = minor.unsigned_abs().to_string();
+    let mut apart = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        let left = digits.len().saturating_sub(index);
+        if index > 0 && left.is_multiple_of(3) {
+            apart.push(',');
+        }
+        apart.push(digit);
+    }
+    format!("{sign}NT${apart}")
+}
+
+const fn labels(locale: Locale) -> &'static Labels {
+    match locale {
+        Locale::ZhTw => &ZH_TW,
+        Locale::En => &EN,
+    }
+}
+
+const fn colour(urgency: Urgency) -> &'static str {
+    match urgency {
+        Urgency::Low => "#1d4ed8",
+        Urgency::Medium => "#b45309",
+        Urgency::High => "#c2410c",
+        Urgency::Urgent => "#b91c1c",
+    }
+}
+
+#[cfg(test)]
+mod tests;

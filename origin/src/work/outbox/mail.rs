@@ -1,0 +1,52 @@
+//! Effects that are mail to a customer.
+//!
+//! `outbox::make` → **send** (address of the user → message) → `gateway::mail`.
+//!
+//! Invariants: the address is looked up now, so one that was changed is the new one, and one that was erased is not
+//! used: such a mail ends dead, and says so. The connection to the database is given back before the conversation.
+
+use tollgate_shared::time::Timestamp;
+
+use super::Failure;
+use crate::Origin;
+use crate::db::notices;
+use crate::db::outbox::Claimed;
+use crate::gateway::mail::MailError;
+use crate::notices::mail::Letter;
+use crate::telemetry::Chain;
+
+/// Sends it to the address that the user has now.
+pub(super) async fn send(origin: &Origin, claimed: &Claimed, now: Timestamp) -> Result<(), Failure> {
+    let Ok(letter) = serde_json::from_value::<Letter>(claimed.payload.clone()) else {
+        return Err(final_failure("the row holds no mail that this version can read"));
+    };
+    let mailer = origin.mailer()?;
+    let to = match notices::address(&origin.database, &letter.user_id).await {
+        Ok(Some(to)) => to,
+        Ok(None) => return Err(final_failure("the user has no address any more")),
+        Err(error) => {
+            tracing::error!(error = %Chain(&error), "an address could not be read");
+            return Err(Failure {
+                reason: "the address could not be read".to_owned(),
+                is_final: false,
+            });
+        }
+    };
+    Ok(mailer.send(claimed.id, to.into_inner(), &letter, now).await?)
+}
+
+fn final_failure(reason: &str) -> Failure {
+    Failure {
+        reason: reason.to_owned(),
+        is_final: true,
+    }
+}
+
+impl From<MailError> for Failure {
+    fn from(error: MailError) -> Self {
+        Self {
+            reason: error.to_string(),
+            is_final: error.is_final(),
+        }
+    }
+}
