@@ -111,6 +111,11 @@ fn op_1_the_example_settings_name_every_setting_that_is_read() {
         "TEST_CLOCK".to_owned(),
         "LOG_LEVEL".into(),
         "USER_CORE_WEBHOOK_SECRET".into(),
+        "SUBSCRIPTION_WEBHOOK_URL".into(),
+        "SUBSCRIPTION_WEBHOOK_SECRET".into(),
+        "SMTP_URL".into(),
+        "MAIL_FROM".into(),
+        "MANAGE_URL".into(),
     ]) {
         assert!(
             example.contains(&format!("{name}=")),

@@ -45,7 +45,7 @@ struct Body<'a> {
     muted: Vec<&'static str>,
 }
 
-/// `GET`.
+/// What holds for the user.
 pub(super) async fn get(
     State(origin): State<Arc<Origin>>,
     user: UserInPath,
@@ -58,7 +58,7 @@ pub(super) async fn get(
     Ok(answer(user, &preferences.unwrap_or_default()))
 }
 
-/// `PUT`.
+/// Writes what the user wants, whole.
 pub(super) async fn put(
     State(origin): State<Arc<Origin>>,
     user: UserInPath,
@@ -72,7 +72,7 @@ pub(super) async fn put(
     Ok(answer(user, preferences))
 }
 
-/// `DELETE`.
+/// Forgets the user's address.
 pub(super) async fn delete(
     State(origin): State<Arc<Origin>>,
     user: UserInPath,
