@@ -8,8 +8,11 @@ use tollgate_shared::envelope::Envelope;
 use tollgate_shared::event::{Event, Fact};
 use tollgate_shared::form::{self, FIELDS_MAX, Form};
 use tollgate_shared::handoff::{self, HandoffKey};
+use tollgate_shared::money::Minor;
 use tollgate_shared::provider::ecpay::mac::{Algorithm, check_mac_value};
-use tollgate_shared::provider::ecpay::{aes_json, do_action, observe, period_action, period_info, query};
+use tollgate_shared::provider::ecpay::{
+    aes_json, do_action, observe, period_action, period_info, query, settlement_file,
+};
 use tollgate_shared::provider::payuni::{
     cipher, credit, observe as payuni_observe, period_calls, reply, trade_calls,
 };
@@ -24,10 +27,11 @@ use tollgate_shared::time::Timestamp;
 pub type Entry = fn(&[u8]);
 
 /// Every parser by the name of its fuzz target.
-pub const ENTRIES: [(&str, Entry); 9] = [
+pub const ENTRIES: [(&str, Entry); 10] = [
     ("form", form_body),
     ("ecpay_notice", ecpay_notice),
     ("ecpay_answers", ecpay_answers),
+    ("ecpay_settlement_file", ecpay_settlement_file),
     ("ecpay_envelope", ecpay_envelope),
     ("payuni_notice", payuni_notice),
     ("payuni_reply", payuni_reply),
@@ -105,6 +109,17 @@ fn observe_period(log: &[u8]) {
             read_observed("ecpay", told.notice, &told.body).as_ref(),
             Some(&told.event)
         );
+    }
+}
+
+/// ECPay's settlement file, as it came and behind a header, where a line is read or refused by its place.
+pub fn ecpay_settlement_file(data: &[u8]) {
+    drop(settlement_file::read(data));
+    let header = "=\"廠商訂單編號\",=\"綠界訂單編號\",=\"交易金額\",=\"付款日期\",=\"交易處理費\"\r\n";
+    let file = [header.as_bytes(), data].concat();
+    for line in settlement_file::read(&file).into_iter().flatten() {
+        assert!(line.line > 1);
+        assert!(line.money.amount_minor >= Minor::ZERO);
     }
 }
 

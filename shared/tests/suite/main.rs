@@ -1,9 +1,9 @@
 //! The tests of the shared core, as one program: they link once and share their fixtures.
 //!
 //! `vectors` (published and recorded values) · `notices` (what a notice means) · `contract` (every provider alike) ·
-//! `checkout` (limits) · `queries` and `calls` (requests and answers) · `observed` (what polling
-//! finds) · `stored_cards` · `sessions` · `settings` ·
-//! `golden` (wire formats ever sent) · `differential` (the `ecpay` crate and ECPay's Node SDK) · `properties` and `smoke` (generated input).
+//! `checkout` (limits) · `queries` and `calls` (requests and answers) · `observed` (what polling finds) ·
+//! `stored_cards` · `settlement` (ECPay's file) · `sessions` · `settings` · `golden` (wire formats ever sent) ·
+//! `differential` (the `ecpay` crate and ECPay's Node SDK) · `properties` and `smoke` (generated input).
 
 #![expect(
     clippy::unwrap_used,
@@ -26,6 +26,7 @@ mod properties;
 mod queries;
 mod sessions;
 mod settings;
+mod settlement;
 mod smoke;
 mod stored_cards;
 mod vectors;

@@ -37,6 +37,7 @@ fn genuine() -> Vec<Vec<u8>> {
             .to_vec(),
         b"Status=SUCCESS&Result[0][MerTradeNo]=A1&Result[0][TradeNo]=17&Result[0][TradeAmt]=9&Result[0][TradeStatus]=1"
             .to_vec(),
+        b"=\"T1\",=\"2611010930001234\",=\"1,300\",=\"2026/11/01 09:31:02\",=\"8.25\"\r\nT2,18,300,,\n".to_vec(),
         br#"{"TransCode":1,"Data":"AAAA"}"#.to_vec(),
         b"eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.AAAA".to_vec(),
     ]

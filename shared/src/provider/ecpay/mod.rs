@@ -3,7 +3,7 @@
 //! origin's checkout → `checkout` → the customer's browser → ECPay → **`verify` → `normalise`** → event.
 //!
 //! `mac` is the signature, `wire` the fields of a notice, `aes_json` the envelope. The server calls have a file each:
-//! `query`, `period_info`, `period_action`, `do_action`. `observe` lists what their answers tell.
+//! `query`, `period_info`, `period_action`, `do_action`, `settlement_file`. `observe` lists what their answers tell.
 //! Invariant: nothing outside `verify` makes a `Verified`. Facts are from ECPay's pages (developers.ecpay.com.tw)
 //! and recorded traffic, by way of the reference; each fact names its section where it is used.
 //! Not here: sending requests (origin's gateway).
@@ -17,6 +17,7 @@ pub mod observe;
 pub mod period_action;
 pub mod period_info;
 pub mod query;
+pub mod settlement_file;
 mod verify;
 mod wire;
 
