@@ -108,18 +108,13 @@ pub(crate) async fn preferences(tx: &Tx, user: &UserId) -> Result<Option<Prefere
     row.as_ref().map(read_preferences).transpose()
 }
 
+/// Lenient on purpose: this is read inside the transactions of money, and what a person wrote into the table by hand, or
+/// a newer version did, must not stop them. What cannot be used counts as not told.
 fn read_preferences(row: &Row) -> Result<Preferences, DbError> {
-    let locale = Locale::from_tag(row.try_get("locale")?).ok_or(DbError::Unreadable {
-        column: "notice_preferences.locale",
-    })?;
     let muted: Vec<String> = row.try_get("muted")?;
     Ok(Preferences {
-        email: row
-            .try_get::<_, Option<&str>>("email")?
-            .map(read_address)
-            .transpose()?,
-        locale,
-        // A kind that this version does not know is one that it does not tell of.
+        email: read_address(row)?,
+        locale: Locale::from_tag(row.try_get("locale")?).unwrap_or(Locale::USUAL),
         muted: muted
             .iter()
             .filter_map(|label| NoticeKind::from_label(label))
@@ -127,10 +122,9 @@ fn read_preferences(row: &Row) -> Result<Preferences, DbError> {
     })
 }
 
-fn read_address(text: &str) -> Result<EmailAddress, DbError> {
-    text.parse().map_err(|_| DbError::Unreadable {
-        column: "notice_preferences.email",
-    })
+fn read_address(row: &Row) -> Result<Option<EmailAddress>, DbError> {
+    let email: Option<&str> = row.try_get("email")?;
+    Ok(email.and_then(|text| text.parse().ok()))
 }
 
 const PUT_PREFERENCES: &str = "\
@@ -186,6 +180,5 @@ pub(crate) async fn address(database: &Database, user_id: &str) -> Result<Option
     let Some(row) = connection.query_opt(&statement, &[&user_id]).await? else {
         return Ok(None);
     };
-    let email: Option<&str> = row.try_get("email")?;
-    email.map(read_address).transpose()
+    read_address(&row)
 }

@@ -1,6 +1,7 @@
-//! Events for user-core and the generator, signed as Standard Webhooks (PM-6, TB-7).
+//! Messages for user-core, the generator and the receiver of subscription events, signed as Standard Webhooks (PM-6,
+//! TB-7, EC-8).
 //!
-//! `work::outbox` → **send** → `USER_CORE_WEBHOOK_URL`, `GENERATOR_WEBHOOK_URL`.
+//! `work::outbox` → **send** → `USER_CORE_WEBHOOK_URL`, `GENERATOR_WEBHOOK_URL`, `SUBSCRIPTION_WEBHOOK_URL`.
 //!
 //! Invariants: the signature covers the bytes that are sent; `webhook-id` is the event's id and stays the same over
 //! all attempts, so that the receiver can drop repeats; the timestamp is that of the attempt. The receiver's body is

@@ -1,9 +1,12 @@
 //! What customers are told of a subscription (EC-8, PU-6): decided once, sent once, visible.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use mailparse::MailHeaderMap as _;
 use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tollgate_shared::money::Money;
 use uuid::Uuid;
 
@@ -12,7 +15,9 @@ use super::stage::{Stage, settings};
 use super::user_core::{Receiver, SECRET};
 use crate::clock::Clock as _;
 use crate::db::{DbError, Tx, look, notices as rows, outbox};
+use crate::gateway::user_core::Client;
 use crate::notices::{self, Locale, Notice, NoticeFacts, NoticeKind, Preferences};
+use crate::work::outbox::Lane;
 
 /// The step that most tests tell of.
 fn first_failure(stage: &Stage) -> Notice {
@@ -412,4 +417,100 @@ async fn op_4_a_dead_effect_is_listed_and_goes_out_once_it_is_revived() {
     stage.drain().await;
     assert_eq!(receiver.checked().len(), 2);
     assert_eq!(outcome(&stage).await["event"], "done");
+}
+
+#[tokio::test]
+async fn ec_8_an_address_that_was_written_by_hand_does_not_break_the_step_that_is_told() {
+    let (stage, _server) = stage_with_mail(&[]).await;
+    prefer(&stage, Locale::En, &[]).await;
+    let by_hand = "update tollgate.notice_preferences set email = '林@example.tw', muted = '{of_the_future}'";
+    stage.admin.batch_execute(by_hand).await.unwrap();
+    tell(&stage, &first_failure(&stage)).await;
+    assert_eq!(outcome(&stage).await["mail"], "no_address");
+}
+
+/// The loops, a mail server that takes connections and says nothing, and a receiver that works.
+#[tokio::test]
+async fn a_mail_server_that_hangs_holds_up_no_other_lane() {
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let smtp_url = format!("smtp://{}", silent.local_addr().unwrap());
+    let (receiver, url) = Receiver::start().await;
+    let secret = format!("whsec_{SECRET}");
+    let more = [
+        ("SMTP_URL", smtp_url.as_str()),
+        ("SUBSCRIPTION_WEBHOOK_URL", &url),
+        ("SUBSCRIPTION_WEBHOOK_SECRET", &secret),
+    ];
+    let (stage, _server) = stage_with_mail(&more).await;
+    prefer(&stage, Locale::En, &[]).await;
+    let (stop, stopped) = watch::channel(false);
+    let working = tokio::spawn(crate::work::run(Arc::clone(&stage.origin), stopped));
+    tell(&stage, &first_failure(&stage)).await;
+    let (hanging, _) = silent.accept().await.unwrap();
+    let delivered = tokio::time::timeout(Duration::from_secs(30), async {
+        while outcome(&stage).await["event"] != "done" {
+            tokio::task::yield_now().await;
+        }
+    });
+    delivered.await.unwrap();
+    assert_eq!(receiver.checked().len(), 1);
+    let seen = outcome(&stage).await;
+    assert_eq!(
+        (&seen["mail"], &seen["mail_attempts"]),
+        (&json!("pending"), &json!(1))
+    );
+    drop((hanging, silent));
+    stop.send_replace(true);
+    let ended = tokio::time::timeout(Duration::from_secs(30), working).await;
+    ended.unwrap().unwrap().unwrap();
+    assert_ne!(
+        outcome(&stage).await["mail_error"],
+        Value::Null,
+        "the round was finished"
+    );
+}
+
+#[tokio::test]
+async fn invariant_6_no_transaction_is_open_while_a_mail_server_hangs() {
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let smtp_url = format!("smtp://{}", silent.local_addr().unwrap());
+    let (stage, _server) = stage_with_mail(&[("SMTP_URL", &smtp_url)]).await;
+    prefer(&stage, Locale::En, &[]).await;
+    tell(&stage, &first_failure(&stage)).await;
+    let origin = Arc::clone(&stage.origin);
+    let sending = tokio::spawn(async move {
+        let client = Client::new().unwrap();
+        crate::work::outbox::round(&origin, &client, Lane::Mail).await
+    });
+    let (hanging, _) = silent.accept().await.unwrap();
+    assert_eq!(look::open_transactions(&stage.admin).await, 0);
+    drop((hanging, silent));
+    sending.await.unwrap().unwrap();
+    assert_eq!(outcome(&stage).await["mail"], "pending");
+}
+
+#[tokio::test]
+async fn a_login_that_wants_tls_is_not_sent_without_it() {
+    let (server, url) = MailServer::start().await;
+    for (wanted, error) in [
+        (
+            format!("{url}?tls=required"),
+            "the mail server did not answer: it cannot do what we need",
+        ),
+        (
+            url.replace("smtp://", "smtps://"),
+            "the mail server did not answer: no connection, or it broke",
+        ),
+    ] {
+        let (stage, _other) = stage_with_mail(&[("SMTP_URL", &wanted)]).await;
+        prefer(&stage, Locale::En, &[]).await;
+        tell(&stage, &first_failure(&stage)).await;
+        stage.drain().await;
+        let seen = outcome(&stage).await;
+        assert_eq!(
+            (&seen["mail"], &seen["mail_error"]),
+            (&json!("pending"), &json!(error))
+        );
+    }
+    assert_eq!((server.taken().len(), server.logins()), (0, 0));
 }

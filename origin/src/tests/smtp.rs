@@ -1,6 +1,7 @@
 //! A mail server for tests: a real SMTP conversation on a free port, with answers that a test may change.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufStream};
@@ -23,6 +24,7 @@ type Rule = (&'static str, &'static str);
 pub(crate) struct MailServer {
     rules: Arc<Mutex<VecDeque<Rule>>>,
     taken: Arc<Mutex<Vec<Taken>>>,
+    logins: Arc<AtomicUsize>,
 }
 
 impl MailServer {
@@ -51,6 +53,11 @@ impl MailServer {
         self.taken.lock().unwrap().clone()
     }
 
+    /// How often a password was sent.
+    pub(crate) fn logins(&self) -> usize {
+        self.logins.load(Ordering::SeqCst)
+    }
+
     async fn talk(&self, stream: TcpStream, rule: Option<Rule>) -> std::io::Result<()> {
         let mut stream = BufStream::new(stream);
         let (mut from, mut to) = (String::new(), String::new());
@@ -66,7 +73,10 @@ impl MailServer {
             let verb = line.get(..4).unwrap_or_default();
             let yes = match verb {
                 "EHLO" => "250-mail.test\r\n250-8BITMIME\r\n250 AUTH PLAIN",
-                "AUTH" => "235 2.7.0 welcome",
+                "AUTH" => {
+                    self.logins.fetch_add(1, Ordering::SeqCst);
+                    "235 2.7.0 welcome"
+                }
                 "MAIL" => {
                     from = path(line);
                     "250 2.1.0 ok"

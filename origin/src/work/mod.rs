@@ -32,7 +32,7 @@ const POLL_TIMEOUTS: Duration = Duration::from_secs(15);
 const POLL_RECONCILE: Duration = Duration::from_hours(1);
 /// How often companies whose tokens fell due are brought up to date.
 const POLL_SWEEP: Duration = Duration::from_mins(1);
-/// How long a row is ours: longer than any send ([`Client`]'s 15 s) and any transaction.
+/// How long a row is ours: longer than any send ([`Client`]'s 15 s, mail's 30 s) and any transaction.
 const LEASE: Duration = Duration::from_mins(1);
 /// How long to wait before listening again after the connection broke.
 const LISTEN_AGAIN: Duration = Duration::from_secs(5);
