@@ -1,6 +1,6 @@
 //! A notice in words: subject, plain text and HTML, in the customer's language.
 //!
-//! `enqueue` → **[`write`]** (facts as texts → `words.<locale>.txt` → `mail.txt`, `mail.html`) → the outbox row.
+//! `enqueue` → **[`write()`]** (facts as texts → `words.<locale>.txt` → `mail.txt`, `mail.html`) → the outbox row.
 //!
 //! Invariants: each locale's wording is one template with a match over the kind, so a kind without words does not
 //! compile. Words are written once and put into both forms; the HTML form escapes them, whatever a plan is called. A

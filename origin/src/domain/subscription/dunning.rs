@@ -25,7 +25,7 @@ pub(crate) enum Phase {
     Downgraded(Episode, Timestamp),
     /// No charges until it is resumed.
     Paused,
-    /// Over.
+    /// No charge will ever follow: for what reason, and when it ended.
     Over(EndReason, Timestamp),
 }
 
@@ -73,7 +73,7 @@ pub(crate) enum Input {
     Paused,
     /// It goes on.
     Resumed,
-    /// It is over.
+    /// The contract ended, by us or by the provider, for this reason.
     Over(EndReason),
 }
 
@@ -98,7 +98,7 @@ pub(crate) enum Step {
     Paused,
     /// Goes on.
     Resumed,
-    /// Over.
+    /// The subscription ended in this step, for this reason.
     Over(EndReason),
     /// Money came after the end: for a person.
     ChargedAfterEnd,
