@@ -61,3 +61,182 @@ pub(crate) fn midnight(day: Date) -> Option<Timestamp> {
 fn taipei() -> TimeZone {
     TimeZone::fixed(Offset::constant(8))
 }
+
+#[cfg(test)]
+mod tests {
+    use jiff::civil::Date;
+    use proptest::prelude::{Strategy, prop, proptest};
+    use proptest::test_runner::{Config, RngSeed};
+    use tollgate_shared::time::Timestamp;
+
+    use super::{due_at, due_on, midnight, period_of, taipei_date};
+    use crate::domain::plan::{FirstCharge, PeriodUnit, Schedule};
+
+    /// Every so many units, the day of the first charge; then the due days of the charges from the first on.
+    const DUE: &str = "
+        1 month | 2026-01-15 | 2026-01-15 2026-02-15 2026-03-15 2026-04-15 | no month-end at all
+        1 month | 2026-01-28 | 2026-01-28 2026-02-28 2026-03-28 | the last day that every month has
+        1 month | 2026-01-29 | 2026-01-29 2026-02-28 2026-03-29 2026-04-29 | the 29th comes back
+        1 month | 2028-01-29 | 2028-01-29 2028-02-29 2028-03-29 | a leap year has it
+        1 month | 2026-01-30 | 2026-01-30 2026-02-28 2026-03-30 2026-04-30 |
+        1 month | 2028-01-30 | 2028-01-30 2028-02-29 2028-03-30 |
+        1 month | 2026-01-31 | 2026-01-31 2026-02-28 2026-03-31 2026-04-30 2026-05-31 2026-06-30 2026-07-31 2026-08-31 2026-09-30 2026-10-31 2026-11-30 2026-12-31 2027-01-31 | the 31st through a year
+        1 month | 2028-01-31 | 2028-01-31 2028-02-29 2028-03-31 2028-04-30 |
+        1 month | 2026-02-28 | 2026-02-28 2026-03-28 2026-04-28 | begun on a month's end is not for ever on month's ends
+        1 month | 2028-02-29 | 2028-02-29 2028-03-29 2028-04-29 2028-05-29 |
+        1 month | 2026-11-30 | 2026-11-30 2026-12-30 2027-01-30 2027-02-28 2027-03-30 | over the new year
+        2 month | 2026-12-31 | 2026-12-31 2027-02-28 2027-04-30 2027-06-30 2027-08-31 |
+        3 month | 2026-11-30 | 2026-11-30 2027-02-28 2027-05-30 2027-08-30 | a quarter
+        6 month | 2026-08-31 | 2026-08-31 2027-02-28 2027-08-31 2028-02-29 |
+       12 month | 2028-02-29 | 2028-02-29 2029-02-28 2030-02-28 2031-02-28 2032-02-29 | twelve months are a year
+        1 year  | 2028-02-29 | 2028-02-29 2029-02-28 2030-02-28 2031-02-28 2032-02-29 | the leap day comes back
+        1 year  | 2096-02-29 | 2096-02-29 2097-02-28 2098-02-28 2099-02-28 2100-02-28 | 2100 is no leap year
+        1 year  | 2026-11-21 | 2026-11-21 2027-11-21 2028-11-21 |
+        1 week  | 2026-11-21 | 2026-11-21 2026-11-28 2026-12-05 2026-12-12 | always a Saturday
+        1 week  | 2028-02-26 | 2028-02-26 2028-03-04 2028-03-11 | over a leap day
+        2 week  | 2026-12-24 | 2026-12-24 2027-01-07 2027-01-21 |
+        1 day   | 2026-02-27 | 2026-02-27 2026-02-28 2026-03-01 |
+        1 day   | 2028-02-28 | 2028-02-28 2028-02-29 2028-03-01 |
+       30 day   | 2026-01-31 | 2026-01-31 2026-03-02 2026-04-01 | thirty days are not a month
+      365 day   | 2027-03-01 | 2027-03-01 2028-02-29 2029-02-28 | nor 365 a year
+    ";
+
+    /// Every so many units, how often, the day of the first charge; then days and the period that each belongs to.
+    const PERIODS: &str = "
+        1 month 12 | 2026-01-31 | 2025-12-31=1 2026-01-30=1 2026-01-31=1 2026-02-27=1 2026-02-28=2 2026-03-01=2 2026-03-30=2 2026-03-31=3 2026-04-29=3 2026-04-30=4 2026-12-30=11 2026-12-31=12 | a day before the due day is of the period before
+        1 month 12 | 2026-01-31 | 2027-01-31=12 2030-01-01=12 | after the last charge there is no other period
+        1 month 12 | 2028-01-29 | 2028-02-28=1 2028-02-29=2 2028-03-28=2 2028-03-29=3 |
+        1 month  1 | 2026-01-31 | 2026-01-31=1 2026-02-28=1 2026-12-31=1 | one charge
+        1 month  2 | 2026-01-31 | 2026-02-27=1 2026-02-28=2 2026-12-31=2 |
+        1 year   3 | 2028-02-29 | 2029-02-27=1 2029-02-28=2 2030-02-27=2 2030-02-28=3 2032-02-29=3 |
+        1 week  99 | 2026-11-21 | 2026-11-27=1 2026-11-28=2 2028-10-06=98 2028-10-07=99 2028-10-14=99 |
+        1 day  999 | 2026-01-01 | 2026-01-01=1 2026-01-02=2 2028-09-25=999 2028-09-26=999 |
+    ";
+
+    fn rows(table: &'static str) -> impl Iterator<Item = (Vec<&'static str>, &'static str)> {
+        let rows = table.lines().map(str::trim).filter(|row| !row.is_empty());
+        rows.map(|row| (row.split('|').map(str::trim).collect(), row))
+    }
+
+    fn every(text: &str, times: u16) -> Schedule {
+        let (frequency, unit) = text.split_once(' ').unwrap();
+        let unit = unit.split_whitespace().next().unwrap();
+        let unit = PeriodUnit::ALL.into_iter().find(|known| known.label() == unit);
+        Schedule {
+            unit: unit.unwrap(),
+            frequency: frequency.parse().unwrap(),
+            times,
+            first_charge: FirstCharge::Build,
+        }
+    }
+
+    fn day(text: &str) -> Date {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn ec_9_due_days_are_counted_from_the_first_and_month_ends_come_back() {
+        let mut count = 0;
+        for (cells, row) in rows(DUE) {
+            let schedule = every(cells[0], 99);
+            for (period, due) in (1..).zip(cells[2].split_whitespace()) {
+                let found = due_on(schedule, day(cells[1]), period);
+                assert_eq!(found, Some(day(due)), "charge {period} of: {row}");
+            }
+            count += 1;
+        }
+        assert_eq!(count, 25);
+    }
+
+    #[test]
+    fn pu_8_a_day_belongs_to_the_latest_period_that_is_due() {
+        let mut count = 0;
+        for (cells, row) in rows(PERIODS) {
+            let (every_part, times) = cells[0].rsplit_once(' ').unwrap();
+            let schedule = every(every_part, times.parse().unwrap());
+            for told in cells[2].split_whitespace() {
+                let (on, period) = told.split_once('=').unwrap();
+                let found = period_of(schedule, day(cells[1]), day(on));
+                assert_eq!(found, period.parse::<u32>().unwrap(), "{on} of: {row}");
+            }
+            count += 1;
+        }
+        assert_eq!(count, 8);
+    }
+
+    #[test]
+    fn what_the_calendar_does_not_hold_is_none() {
+        let monthly = every("1 month", 12);
+        assert_eq!(
+            due_on(monthly, day("2026-01-31"), 0),
+            None,
+            "there is no charge 0"
+        );
+        assert_eq!(due_on(monthly, day("2026-01-31"), u32::MAX), None);
+        assert_eq!(due_on(every("1 year", 12), day("9999-01-01"), 2), None);
+        assert_eq!(due_at(every("1 year", 12), day("9999-01-01"), 2), None);
+        assert_eq!(taipei_date(Timestamp::from_unix_ms(i64::MAX)), None);
+        assert_eq!(taipei_date(Timestamp::from_unix_ms(i64::MIN)), None);
+    }
+
+    /// The instant in UTC and its day in Taiwan, which begins at 16:00 UTC of the day before.
+    const EDGES: &str = "
+        2026-01-30T15:59:59.999Z | 2026-01-30
+        2026-01-30T16:00:00Z     | 2026-01-31
+        2026-01-31T15:59:59.999Z | 2026-01-31
+        2026-01-31T16:00:00Z     | 2026-02-01
+        2026-12-31T15:59:59.999Z | 2026-12-31
+        2026-12-31T16:00:00Z     | 2027-01-01
+        2028-02-28T16:00:00Z     | 2028-02-29
+        2028-02-29T15:59:59.999Z | 2028-02-29
+        2028-02-29T16:00:00Z     | 2028-03-01
+        1979-07-01T16:00:00Z     | 1979-07-02
+    ";
+
+    #[test]
+    fn days_begin_at_midnight_in_taiwan() {
+        let mut count = 0;
+        for (cells, row) in rows(EDGES) {
+            let instant: jiff::Timestamp = cells[0].parse().unwrap();
+            let instant = Timestamp::from_unix_ms(instant.as_millisecond());
+            let begins = midnight(day(cells[1])).unwrap();
+            assert_eq!(taipei_date(instant), Some(day(cells[1])), "{row}");
+            assert!(begins <= instant, "{row}");
+            assert!(
+                instant < midnight(day(cells[1]).tomorrow().unwrap()).unwrap(),
+                "{row}"
+            );
+            count += 1;
+        }
+        assert_eq!(count, 10);
+        let second = due_at(every("1 month", 12), day("2026-01-31"), 2).unwrap();
+        assert_eq!(second.to_string(), "2026-02-27T16:00:00Z");
+    }
+
+    fn some_schedule() -> impl Strategy<Value = Schedule> {
+        let unit = prop::sample::select(PeriodUnit::ALL.to_vec());
+        (unit, 1_u16..13, 1_u16..120).prop_map(|(unit, frequency, times)| Schedule {
+            unit,
+            frequency,
+            times,
+            first_charge: FirstCharge::Build,
+        })
+    }
+
+    proptest! {
+        #![proptest_config(Config { cases: 512, rng_seed: RngSeed::Fixed(14), ..Config::default() })]
+
+        #[test]
+        fn a_due_day_opens_its_period_and_the_day_before_it_does_not(
+            schedule in some_schedule(), offset in 0_i32..4000, any_period in proptest::prelude::any::<prop::sample::Index>(),
+        ) {
+            let anchor = Date::constant(2024, 1, 1).checked_add(jiff::Span::new().days(offset)).unwrap();
+            let period = u32::try_from(any_period.index(usize::from(schedule.times))).unwrap().checked_add(1).unwrap();
+            let due = due_on(schedule, anchor, period).unwrap();
+            assert_eq!(period_of(schedule, anchor, due), period);
+            assert!(due < due_on(schedule, anchor, period.checked_add(1).unwrap()).unwrap());
+            let before = period_of(schedule, anchor, due.yesterday().unwrap());
+            assert_eq!(before, period.checked_sub(1).unwrap().max(1));
+        }
+    }
+}
