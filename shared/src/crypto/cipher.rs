@@ -1,7 +1,7 @@
 //! AES in the three modes that the providers use.
 //!
-//! Thin names over RustCrypto: AES-256-GCM with PAYUNi's 16-byte nonce, AES-128-GCM with a 12-byte nonce
-//! and AES-128-CBC with PKCS#7 for ECPay's JSON products.
+//! Thin names over RustCrypto: GCM for PAYUNi ([`Aes256Gcm16`]) and for ECPay's JSON products ([`Aes128Gcm12`]), one code
+//! for both as they differ in key and nonce only; AES-128-CBC with PKCS#7 for ECPay's JSON products too.
 //!
 //! Invariant: opening answers `None` for every failure alike (length, padding, tag), so that no caller can
 //! turn the difference into a padding oracle; sealing answers `None` only for a key or nonce of wrong length.
@@ -12,15 +12,23 @@ use aes::cipher::consts::{U12, U16};
 use aes::cipher::{BlockModeDecrypt as _, BlockModeEncrypt as _, KeyIvInit as _};
 use aes::{Aes128, Aes256};
 use aes_gcm::aead::inout::InOutBuf;
-use aes_gcm::{AeadInOut as _, AesGcm, KeyInit as _};
+use aes_gcm::{AeadInOut, AesGcm, KeyInit};
 
 /// Bytes of a GCM tag.
 pub const TAG_LENGTH: usize = 16;
 
-/// AES-256-GCM with a 16-byte nonce, no associated data: ciphertext and tag.
+/// AES-256-GCM with a nonce of 16 bytes, all of which count: GCM hashes one that is not 12 bytes long.
+pub type Aes256Gcm16 = AesGcm<Aes256, U16>;
+/// AES-128-GCM with the standard nonce of 12 bytes.
+pub type Aes128Gcm12 = AesGcm<Aes128, U12>;
+
+/// Ciphertext and tag of a GCM cipher, without associated data.
 #[must_use]
-pub fn seal_aes256_gcm16(key: &[u8], nonce: &[u8], plaintext: &[u8]) -> Option<(Vec<u8>, [u8; TAG_LENGTH])> {
-    let cipher = AesGcm::<Aes256, U16>::new_from_slice(key).ok()?;
+pub fn seal_gcm<C>(key: &[u8], nonce: &[u8], plaintext: &[u8]) -> Option<(Vec<u8>, [u8; TAG_LENGTH])>
+where
+    C: KeyInit + AeadInOut<TagSize = U16>,
+{
+    let cipher = C::new_from_slice(key).ok()?;
     let mut buffer = plaintext.to_vec();
     let nonce = nonce.try_into().ok()?;
     let tag = cipher
@@ -29,34 +37,13 @@ pub fn seal_aes256_gcm16(key: &[u8], nonce: &[u8], plaintext: &[u8]) -> Option<(
     Some((buffer, tag.into()))
 }
 
-/// Opens what [`seal_aes256_gcm16`] seals.
+/// Opens what [`seal_gcm`] seals under the same cipher.
 #[must_use]
-pub fn open_aes256_gcm16(key: &[u8], nonce: &[u8], ciphertext: &[u8], tag: &[u8]) -> Option<Vec<u8>> {
-    let cipher = AesGcm::<Aes256, U16>::new_from_slice(key).ok()?;
-    let mut buffer = ciphertext.to_vec();
-    let (nonce, tag) = (nonce.try_into().ok()?, tag.try_into().ok()?);
-    cipher
-        .decrypt_inout_detached(nonce, b"", InOutBuf::from(buffer.as_mut_slice()), tag)
-        .ok()?;
-    Some(buffer)
-}
-
-/// AES-128-GCM with a 12-byte nonce, no associated data: ciphertext and tag.
-#[must_use]
-pub fn seal_aes128_gcm(key: &[u8], nonce: &[u8], plaintext: &[u8]) -> Option<(Vec<u8>, [u8; TAG_LENGTH])> {
-    let cipher = AesGcm::<Aes128, U12>::new_from_slice(key).ok()?;
-    let mut buffer = plaintext.to_vec();
-    let nonce = nonce.try_into().ok()?;
-    let tag = cipher
-        .encrypt_inout_detached(nonce, b"", InOutBuf::from(buffer.as_mut_slice()))
-        .ok()?;
-    Some((buffer, tag.into()))
-}
-
-/// Opens what [`seal_aes128_gcm`] seals.
-#[must_use]
-pub fn open_aes128_gcm(key: &[u8], nonce: &[u8], ciphertext: &[u8], tag: &[u8]) -> Option<Vec<u8>> {
-    let cipher = AesGcm::<Aes128, U12>::new_from_slice(key).ok()?;
+pub fn open_gcm<C>(key: &[u8], nonce: &[u8], ciphertext: &[u8], tag: &[u8]) -> Option<Vec<u8>>
+where
+    C: KeyInit + AeadInOut<TagSize = U16>,
+{
+    let cipher = C::new_from_slice(key).ok()?;
     let mut buffer = ciphertext.to_vec();
     let (nonce, tag) = (nonce.try_into().ok()?, tag.try_into().ok()?);
     cipher

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::mac::php_url_encode;
-use crate::crypto::cipher;
+use crate::crypto::cipher::{self, Aes128Gcm12};
 use crate::form::Form;
 use crate::time::Timestamp;
 
@@ -126,7 +126,7 @@ pub fn open_cbc(data: &str, hash_key: &str, hash_iv: &str) -> Result<String, Env
 /// Seals JSON text with AES-128-GCM under a nonce that this key has never seen.
 pub fn seal_gcm(json: &str, hash_key: &str, nonce: [u8; GCM_NONCE_LENGTH]) -> Result<String, EnvelopeError> {
     let encoded = php_url_encode(json);
-    let (ciphertext, tag) = cipher::seal_aes128_gcm(hash_key.as_bytes(), &nonce, encoded.as_bytes())
+    let (ciphertext, tag) = cipher::seal_gcm::<Aes128Gcm12>(hash_key.as_bytes(), &nonce, encoded.as_bytes())
         .ok_or(EnvelopeError::Keys)?;
     Ok(STANDARD.encode([&nonce[..], &ciphertext, &tag].concat()))
 }
@@ -138,7 +138,7 @@ pub fn open_gcm(data: &str, hash_key: &str) -> Result<String, EnvelopeError> {
         .split_at_checked(GCM_NONCE_LENGTH)
         .and_then(|(nonce, rest)| {
             let (ciphertext, tag) = rest.split_at_checked(rest.len().checked_sub(cipher::TAG_LENGTH)?)?;
-            cipher::open_aes128_gcm(hash_key.as_bytes(), nonce, ciphertext, tag)
+            cipher::open_gcm::<Aes128Gcm12>(hash_key.as_bytes(), nonce, ciphertext, tag)
         });
     decode(&parts.ok_or(EnvelopeError::Sealed)?)
 }

@@ -11,7 +11,8 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use crate::crypto::{self, cipher};
+use crate::crypto;
+use crate::crypto::cipher::{self, Aes256Gcm16};
 
 const SEPARATOR: &str = ":::";
 
@@ -19,7 +20,7 @@ const SEPARATOR: &str = ":::";
 #[must_use]
 pub fn seal(plaintext: &str, hash_key: &str, hash_iv: &str) -> Option<String> {
     let (ciphertext, tag) =
-        cipher::seal_aes256_gcm16(hash_key.as_bytes(), hash_iv.as_bytes(), plaintext.as_bytes())?;
+        cipher::seal_gcm::<Aes256Gcm16>(hash_key.as_bytes(), hash_iv.as_bytes(), plaintext.as_bytes())?;
     Some(hex::encode(
         [STANDARD.encode(ciphertext), STANDARD.encode(tag)].join(SEPARATOR),
     ))
@@ -31,7 +32,7 @@ pub fn open(encrypt_info: &str, hash_key: &str, hash_iv: &str) -> Option<Vec<u8>
     let joined = String::from_utf8(hex::decode(encrypt_info).ok()?).ok()?;
     let (ciphertext, tag) = joined.split_once(SEPARATOR)?;
     let (ciphertext, tag) = (STANDARD.decode(ciphertext).ok()?, STANDARD.decode(tag).ok()?);
-    cipher::open_aes256_gcm16(hash_key.as_bytes(), hash_iv.as_bytes(), &ciphertext, &tag)
+    cipher::open_gcm::<Aes256Gcm16>(hash_key.as_bytes(), hash_iv.as_bytes(), &ciphertext, &tag)
 }
 
 /// The HashInfo of an EncryptInfo, over its text exactly as it travels.
