@@ -101,7 +101,7 @@ async fn ec_2_what_tollgate_orders_the_fake_ecpay_does() {
     let at = now(&stage).await;
     let act = async |action, number: &OrderNumber| {
         let request = period_action::request(ecpay, &base, action, number, at);
-        period_action::reply(ecpay, &send(&stage, request).await).unwrap()
+        period_action::reply(ecpay, number, &send(&stage, request).await).unwrap()
     };
     assert_eq!(act(PeriodAction::ReAuth, &number).await, PeriodActionReply::Done);
     stage.advance(60).await;

@@ -8,11 +8,12 @@ use tollgate_shared::envelope::Envelope;
 use tollgate_shared::event::{Event, Fact};
 use tollgate_shared::form::{self, FIELDS_MAX, Form};
 use tollgate_shared::handoff::{self, HandoffKey};
-use tollgate_shared::money::Minor;
+use tollgate_shared::money::{Minor, Money};
 use tollgate_shared::provider::ecpay::mac::{Algorithm, check_mac_value};
 use tollgate_shared::provider::ecpay::{
     aes_json, do_action, observe, period_action, period_info, query, settlement_file,
 };
+use tollgate_shared::provider::payuni::credit::StoredCharge;
 use tollgate_shared::provider::payuni::{
     cipher, credit, observe as payuni_observe, period_calls, reply, trade_calls,
 };
@@ -79,8 +80,8 @@ pub fn ecpay_answers(data: &[u8]) {
     if let Some(ecpay) = sources().ecpay() {
         drop(query::trade_info(ecpay, data));
         drop(query::payment_info(ecpay, data));
-        drop(period_action::reply(ecpay, data));
         if let Ok(order) = "T2026110100001".parse() {
+            drop(period_action::reply(ecpay, &order, data));
             drop(do_action::reply(ecpay, &order, data));
         }
     }
@@ -184,7 +185,16 @@ pub fn payuni_reply(data: &[u8]) {
                 Some(&told.event)
             );
         }
-        drop(payuni_observe::charge(&payuni, &json));
+        if let Ok(number) = "ORD_20260901-7".parse() {
+            let (money, description) = (Money::twd(299), String::new());
+            let charge = StoredCharge {
+                number,
+                money,
+                description,
+                notify_url: None,
+            };
+            drop(payuni_observe::charge(&payuni, &charge, &json));
+        }
     }
 }
 

@@ -229,6 +229,7 @@ fn pu_5_only_a_try_that_did_not_succeed_is_a_failure() {
     assert_eq!(row("17", "", "授權失敗"), (false, false, true));
     assert_eq!(row("-", "", "授權失敗"), (false, false, true));
     assert_eq!(row("17", "", "?"), (false, false, true));
+    assert_eq!(row("17", "", "授權中"), (false, false, false), "under way");
     for words in ["暫停", "終止", "已取消", ""] {
         assert_eq!(row("-", "", words), (false, false, false), "{words}");
     }

@@ -68,6 +68,11 @@ pub(crate) fn vectors(json: &str, count_min: usize) -> Vec<Value> {
 }
 
 pub(crate) fn ecpay() -> Ecpay {
+    ecpay_of("3002607")
+}
+
+/// A shop with those keys.
+pub(crate) fn ecpay_of(merchant: &str) -> Ecpay {
     let keys = |key: &str, iv: &str| EcpayKeys {
         hash_key: Secret::new(key.into()),
         hash_iv: Secret::new(iv.into()),
@@ -76,7 +81,7 @@ pub(crate) fn ecpay() -> Ecpay {
         current: keys(ECPAY_KEY, ECPAY_IV),
         previous: Some(keys(ECPAY_KEY_BEFORE, ECPAY_IV_BEFORE)),
     };
-    Ecpay::new("ecpay".parse().unwrap(), "3002607".parse().unwrap(), rotating)
+    Ecpay::new("ecpay".parse().unwrap(), merchant.parse().unwrap(), rotating)
 }
 
 pub(crate) fn payuni() -> Payuni {

@@ -246,9 +246,51 @@ fn op_5_an_unsigned_log_adds_no_charge() {
         entry
     };
     let bare = ecpay_answer(&without(trade_info(2), "gwsr"));
-    let entries = [refused(), first(), second()].map(unnumbered);
+    let mut at_checkout = refused();
+    at_checkout["process_date"] = json!("2026/11/01 09:30:40");
+    let entries = [at_checkout, first(), second()].map(unnumbered);
     let found = ecpay_observe::periods(&ecpay(), &bare, &log(&entries)).unwrap();
     assert_eq!(keys(&found.told)[1..], [format!("period:{ORDER}:12345678:paid")]);
+}
+
+#[test]
+fn op_5_a_log_in_another_order_loses_no_charge() {
+    let all = [first(), second(), refused()];
+    let told = periods(2, &all);
+    for entries in [[2, 1, 0], [1, 0, 2], [0, 2, 1]].map(|places| places.map(|place| all[place].clone())) {
+        assert_eq!(periods(2, &entries), told);
+    }
+    // Where a time cannot be read the order stands, and a charge before the first one counts.
+    let mut undated = second();
+    undated["process_date"] = json!("");
+    let found = periods(2, &[undated, first()]);
+    assert_eq!(keys(&found.told)[1..], [format!("period:{ORDER}:12345678:paid")]);
+}
+
+#[test]
+fn ec_2_a_refusal_is_told_after_a_charge_that_is_not() {
+    let mut unpriced = second();
+    unpriced["amount"] = json!("");
+    let found = periods(2, &[first(), unpriced, refused()]);
+    assert_eq!(
+        keys(&found.told)[1..],
+        [format!("period:{ORDER}:22222222:failed:10100252")]
+    );
+    assert_eq!(found.unvouched, 1);
+}
+
+#[test]
+fn pm_4_periods_of_a_simulated_payment_are_no_money() {
+    let answer = ecpay_answer(&with(trade_info(2), "SimulatePaid", "1"));
+    let found = ecpay_observe::periods(&ecpay(), &answer, &log(&[first(), second()])).unwrap();
+    assert_eq!(found.told.len(), 2);
+    for found in &found.told {
+        let event = inbox("ecpay", found);
+        assert!(
+            event.test && event.key.as_str().contains(":simulated:"),
+            "{event:?}"
+        );
+    }
 }
 
 #[test]
@@ -565,6 +607,15 @@ fn charge_reply(inner: &Pairs) -> Vec<u8> {
     payuni_reply(&tollgate_shared::form::encode(as_strs(inner)), None).into_bytes()
 }
 
+fn charge_of(number: &str) -> StoredCharge {
+    StoredCharge {
+        number: number.parse().unwrap(),
+        money: twd(299),
+        description: "x".into(),
+        notify_url: None,
+    }
+}
+
 fn told(reply: ChargeReply) -> Event {
     let ChargeReply::Told(observation) = reply else {
         panic!("{reply:?}")
@@ -576,7 +627,12 @@ fn told(reply: ChargeReply) -> Event {
 #[test]
 fn pu_6_a_charge_of_a_stored_card_is_told_by_its_reply() {
     let reply = |changes: &[(&str, &str)]| {
-        payuni_observe::charge(&payuni(), &charge_reply(&changed(changes))).unwrap()
+        payuni_observe::charge(
+            &payuni(),
+            &charge_of("ORD_20260901-7"),
+            &charge_reply(&changed(changes)),
+        )
+        .unwrap()
     };
     let paid = told(reply(&[]));
     assert_same(
@@ -611,7 +667,8 @@ fn pu_6_a_charge_of_a_stored_card_is_told_by_its_reply() {
 
 #[test]
 fn pu_6_a_charge_that_is_not_named_moves_nothing() {
-    let reply = |json: &str| payuni_observe::charge(&payuni(), json.as_bytes());
+    let charge = charge_of("SUB_20261101-2");
+    let reply = |json: &str| payuni_observe::charge(&payuni(), &charge, json.as_bytes());
     let refused = |code: &str| ChargeReply::Refused {
         code: code.to_owned(),
         message: "x".to_owned(),
@@ -640,13 +697,22 @@ fn pu_6_a_charge_that_is_not_named_moves_nothing() {
         ))
         .is_err()
     );
+    assert_eq!(
+        reply(&payuni_reply("Status=CREDIT02025&Message=x&MerTradeNo=", None)),
+        Ok(refused("CREDIT02025")),
+        "an empty number names nothing"
+    );
+    // Sealed, and of another charge: whether it succeeded or not, this one is as unknown as before.
+    for status in ["SUCCESS", "CREDIT04012", "UNKNOWN"] {
+        let other = charge_reply(&changed(&[("Status", status)]));
+        assert_eq!(
+            payuni_observe::charge(&payuni(), &charge, &other),
+            Err(ReplyError::Fields(Refusal::Malformed(
+                "the reply speaks of another charge"
+            )))
+        );
+    }
     // The caller decides that an unknown card is a refusal of this charge.
-    let charge = StoredCharge {
-        number: "SUB_20261101-2".parse().unwrap(),
-        money: twd(299),
-        description: "x".into(),
-        notify_url: None,
-    };
     let found = payuni_observe::refused_charge(&payuni(), &charge, "CREDIT02025", "查無 token").unwrap();
     let event = inbox("payuni", &found);
     assert_eq!(

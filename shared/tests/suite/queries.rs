@@ -97,16 +97,26 @@ fn op_5_ecpay_trade_info_needs_its_mac() {
 
 #[test]
 fn ec_2_ecpay_period_action_replies() {
-    let reply = |code: &str| {
-        period_action::reply(
-            &ecpay(),
-            &ecpay_answer(&pairs(&[
-                ("MerchantID", ""),
-                ("RtnCode", code),
-                ("RtnMsg", "停用"),
-            ])),
-        )
+    let order = "SUB20261101000001".parse().unwrap();
+    let about = |merchant: &str, number: &str, code: &str| {
+        let fields = [
+            ("MerchantID", merchant),
+            ("MerchantTradeNo", number),
+            ("RtnCode", code),
+            ("RtnMsg", "停用"),
+        ];
+        period_action::reply(&ecpay(), &order, &ecpay_answer(&pairs(&fields)))
     };
+    let reply = |code: &str| about("", "", code);
+    assert_eq!(
+        about("3002607", "SUB20261101000001", "1"),
+        Ok(PeriodActionReply::Done)
+    );
+    // Signed, and of another order: an old "stopped" stops nothing here.
+    for (merchant, number) in [("3002607", "SUB20261101000002"), ("3002608", "SUB20261101000001")] {
+        let other = about(merchant, number, "1");
+        assert!(matches!(other, Err(Refusal::Malformed(_))), "{merchant} {number}");
+    }
     assert_eq!(reply("1"), Ok(PeriodActionReply::Done));
     assert_eq!(reply("100006"), Ok(PeriodActionReply::AlreadyStopped));
     assert_eq!(reply("90100149"), Ok(PeriodActionReply::AlreadyStopped));

@@ -15,7 +15,7 @@ use tollgate_shared::provider::{Provider, Refusal, Unverified};
 use tollgate_shared::secret::{Rotating, Secret};
 use tollgate_shared::time::Timestamp;
 
-use crate::fixtures::{Pairs, as_strs, ecpay, pairs, read, vectors, without};
+use crate::fixtures::{Pairs, as_strs, ecpay, ecpay_of, pairs, read, vectors, without};
 
 const ECPAY: &str = include_str!("../vectors/ecpay.json");
 const PAYUNI: &str = include_str!("../vectors/payuni.json");
@@ -212,7 +212,8 @@ fn ecpay_recorded_answers_are_read_as_they_came() {
             assert!(!code.code_parts.is_empty(), "{name}");
             read += 1;
         } else if name.contains("CreditCardPeriodAction") {
-            period_action::reply(&ecpay(), body.as_bytes()).unwrap();
+            let order = "20211026001969730".parse().unwrap();
+            period_action::reply(&ecpay_of("2000132"), &order, body.as_bytes()).unwrap();
             read += 1;
         }
     }

@@ -9,7 +9,7 @@
 //! Invariant: a MAC is checked where the reply has one. It may have none, and then only TLS vouches for it: nothing but
 //! our own request's outcome may be read from it. A reply in another shop's or order's name is refused.
 
-use super::query::{checked, signed};
+use super::query::{check_speaks_of, checked, signed};
 use super::wire::Fields;
 use super::{Ecpay, mac};
 use crate::form::Form;
@@ -95,14 +95,7 @@ fn form_reply(ecpay: &Ecpay, order: &OrderNumber, body: &[u8]) -> Result<DoActio
         None => raw,
     };
     let fields = Fields(&form);
-    for (name, ours) in [
-        ("MerchantID", ecpay.merchant.as_str()),
-        ("MerchantTradeNo", order.as_str()),
-    ] {
-        if fields.filled(name).is_some_and(|told| told != ours) {
-            return Err(Refusal::Malformed("the answer speaks of another shop or order"));
-        }
-    }
+    check_speaks_of(ecpay, order, fields)?;
     outcome(fields.code("RtnCode")?, fields.get("RtnMsg").unwrap_or_default())
 }
 

@@ -58,18 +58,23 @@ pub fn periods(
         return Ok(found);
     }
     let signed = String::from_utf8_lossy(trade_info_answer).into_owned();
-    let mut before = Some(PaidBefore {
+    let first_only = PaidBefore {
         times: 1,
         amount: info.money.amount_minor,
-    });
+    };
+    let mut before = Some(first_only);
     for (wire, attempt) in later_attempts(&info, &log.entries) {
-        let vouched = before.filter(|before| !attempt.paid || vouch(&info, &attempt, *before).is_ok());
+        let vouched = if attempt.paid {
+            before.filter(|before| vouch(&info, &attempt, *before).is_ok())
+        } else {
+            // A refusal is told whatever the charges before it come to.
+            before.or(Some(first_only))
+        };
         match vouched {
             Some(paid_before) => found
                 .told
                 .push(period(ecpay, signed.clone(), wire.flat(), paid_before)?),
-            None if attempt.paid => found.unvouched = found.unvouched.saturating_add(1),
-            None => {}
+            None => found.unvouched = found.unvouched.saturating_add(1),
         }
         if attempt.paid {
             before = before.and_then(|before| before.and(attempt.amount?));
@@ -80,37 +85,48 @@ pub fn periods(
 
 /// The entries that tell something of the second and later charges, each once.
 fn later_attempts<'a>(info: &TradeInfo, entries: &'a [AttemptWire]) -> Vec<(&'a AttemptWire, PeriodAttempt)> {
-    let attempts: Vec<PeriodAttempt> = entries.iter().map(AttemptWire::read).collect();
-    let first = attempts
+    let listed = in_order(entries);
+    let first = listed
         .iter()
-        .position(|attempt| is_first_charge(info, attempt))
+        .position(|(_, attempt)| is_first_charge(info, attempt))
         // Without numbers to compare, the first entry that is paid is the first charge (§1.7.1).
         .or_else(|| {
-            attempts
+            listed
                 .iter()
-                .position(|attempt| attempt.paid && !comparable(info, attempt))
+                .position(|(_, attempt)| attempt.paid && !comparable(info, attempt))
         });
-    let numbered: BTreeSet<&str> = attempts
+    let numbered: BTreeSet<&str> = listed
         .iter()
-        .filter(|attempt| attempt.gwsr.is_some() && !attempt.paid)
-        .map(|attempt| attempt.process_digits.as_str())
+        .filter(|(_, attempt)| attempt.gwsr.is_some() && !attempt.paid)
+        .map(|(_, attempt)| attempt.process_digits.as_str())
         .collect();
     let mut told = BTreeSet::new();
     let mut later = Vec::new();
-    for (index, (wire, attempt)) in entries.iter().zip(&attempts).enumerate() {
+    for (index, (wire, attempt)) in listed.iter().enumerate() {
         let identity = match &attempt.gwsr {
             Some(gwsr) => gwsr.as_str(),
             None if numbered.contains(attempt.process_digits.as_str()) => "",
             None => attempt.process_digits.as_str(),
         };
         let undecided = !attempt.paid && matches!(attempt.code.as_str(), "1" | normalise::TO_BE_CONFIRMED);
-        let is_later = first.is_none_or(|first| index > first) && !is_first_charge(info, attempt);
+        let is_first = first == Some(index) || is_first_charge(info, attempt);
+        // Refusals before the first charge were attempts at it; money before it is money all the same.
+        let is_later = !is_first && (attempt.paid || first.is_none_or(|first| index > first));
         if is_later && !undecided && !identity.is_empty() && told.insert((identity.to_owned(), attempt.paid))
         {
-            later.push((wire, attempt.clone()));
+            later.push((*wire, attempt.clone()));
         }
     }
     later
+}
+
+/// The entries by their time where every one has a time. The recorded log is in this order; no document promises it.
+fn in_order(entries: &[AttemptWire]) -> Vec<(&AttemptWire, PeriodAttempt)> {
+    let mut listed: Vec<_> = entries.iter().map(|wire| (wire, wire.read())).collect();
+    if listed.iter().all(|(_, attempt)| attempt.processed_at.is_some()) {
+        listed.sort_by_key(|(_, attempt)| attempt.processed_at);
+    }
+    listed
 }
 
 /// Whether the entry and the signed answer both carry a number by which they could be the same charge.

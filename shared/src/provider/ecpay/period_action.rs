@@ -2,13 +2,14 @@
 //!
 //! origin's gateway sends **request** → ECPay → **reply** → the subscription's state.
 //!
-//! Invariant: a reply that is returned was verified (form text with a MAC, reference §1.7.2; three recorded ones pass).
+//! Invariant: a reply that is returned was verified (form text with a MAC, reference §1.7.2; three recorded ones pass) and names
+//! no other order: a MAC holds for ever, so another order's "stopped" would leave this one charging.
 //! What a refusal means for a subscription is the caller's to decide; "stopped already" has a variant of its own,
 //! because for a cancellation it is what was wanted. Cancel cannot be undone and refunds nothing. The result of ReAuth
 //! comes later, to PeriodReturnURL; only the latest failed charge of a running order can be tried again (§1.5).
 
 use super::Ecpay;
-use super::query::{answer, signed};
+use super::query::{answer, check_speaks_of, signed};
 use super::wire::Fields;
 use crate::id::OrderNumber;
 use crate::provider::{Refusal, ServerRequest};
@@ -68,10 +69,11 @@ pub fn request(
     signed(ecpay, base_url, path, &fields)
 }
 
-/// Reads and verifies the answer of `CreditCardPeriodAction`.
-pub fn reply(ecpay: &Ecpay, body: &[u8]) -> Result<PeriodActionReply, Refusal> {
+/// Reads and verifies the answer of `CreditCardPeriodAction` about `order`.
+pub fn reply(ecpay: &Ecpay, order: &OrderNumber, body: &[u8]) -> Result<PeriodActionReply, Refusal> {
     let form = answer(ecpay, body)?;
     let fields = Fields(&form);
+    check_speaks_of(ecpay, order, fields)?;
     Ok(match fields.code("RtnCode")? {
         "1" => PeriodActionReply::Done,
         "100006" | "90100149" => PeriodActionReply::AlreadyStopped,

@@ -159,6 +159,19 @@ pub fn payment_info(ecpay: &Ecpay, body: &[u8]) -> Result<Result<IssuedCode, Str
     }))
 }
 
+/// Refuses an answer that names another shop or order than the one that was asked about; a refused call may name none.
+pub(super) fn check_speaks_of(ecpay: &Ecpay, order: &OrderNumber, fields: Fields<'_>) -> Result<(), Refusal> {
+    for (name, ours) in [
+        ("MerchantID", ecpay.merchant.as_str()),
+        ("MerchantTradeNo", order.as_str()),
+    ] {
+        if fields.filled(name).is_some_and(|told| told != ours) {
+            return Err(Refusal::Malformed("the answer speaks of another shop or order"));
+        }
+    }
+    Ok(())
+}
+
 /// The verified fields of an answer of the form `k=v&k=v`.
 pub(super) fn answer(ecpay: &Ecpay, body: &[u8]) -> Result<Form, Refusal> {
     checked(ecpay, Form::parse_raw(body).map_err(Refusal::Form)?)

@@ -27,8 +27,9 @@ pub enum ChargeReply {
     Undecided,
     /// The order number was used within 10 minutes: the charge was sent before. [`trades`] tells how it went.
     Duplicate,
-    /// PAYUNi refused the call without a word on our order (a faulty request, an unknown CreditHash). Nothing was charged.
-    /// Where that is a refusal of the card, [`refused_charge`] makes it one.
+    /// PAYUNi refused the call without a word on our order (a faulty request, an unknown CreditHash). This call charged
+    /// nothing; of an earlier one under the same number it says nothing (`credit`: ask first, then send again).
+    /// Where it is a refusal of the card, [`refused_charge`] makes it one.
     Refused {
         /// `Status`
         code: String,
@@ -60,16 +61,20 @@ pub fn periods(payuni: &Payuni, json: &[u8]) -> Result<Vec<Observation>, ReplyEr
     Ok(told)
 }
 
-/// Reads the reply of `/api/credit`.
-pub fn charge(payuni: &Payuni, json: &[u8]) -> Result<ChargeReply, ReplyError> {
+/// Reads the reply of `/api/credit` to `charge`. One that names another charge is an error, and nothing is known then.
+pub fn charge(payuni: &Payuni, charge: &StoredCharge, json: &[u8]) -> Result<ChargeReply, ReplyError> {
     let (call, reply) = outcome(payuni, json)?;
     if is_duplicate_number(&reply.status) {
         return Ok(ChargeReply::Duplicate);
     }
-    let names_order = reply.fields.contains_key("MerTradeNo");
+    let named = Fields::Row(&reply.fields).filled("MerTradeNo");
+    if named.is_some_and(|named| named != charge.number.as_str()) {
+        let other = Refusal::Malformed("the reply speaks of another charge");
+        return Err(ReplyError::Fields(other));
+    }
     match call {
-        CallReply::Refused { code, message } if !names_order => Ok(ChargeReply::Refused { code, message }),
-        CallReply::Undecided { .. } if !names_order => Ok(ChargeReply::Undecided),
+        CallReply::Refused { code, message } if named.is_none() => Ok(ChargeReply::Refused { code, message }),
+        CallReply::Undecided { .. } if named.is_none() => Ok(ChargeReply::Undecided),
         CallReply::Done | CallReply::Undecided { .. } | CallReply::Refused { .. } => {
             observation(payuni, CHARGE_REPLY, Some(json.to_vec()))
                 .map(|told| ChargeReply::Told(Box::new(told)))

@@ -230,15 +230,16 @@ pub(super) fn period(row: Fields<'_>) -> Result<ScheduledPeriod, Refusal> {
     let description = row.text("StatusDesc");
     let waiting = description.contains("排程中");
     // Words like 暫停 (paused) and 終止 (ended) are no failures, and there may be others: only a try that did not
-    // succeed is one, told by its number or by the word.
+    // succeed is one, told by its number or by the word. 排程中, 授權中, 處理中: a word that ends so is under way.
     let tried = trade_no.is_some() || description.contains("失敗");
+    let under_way = waiting || description.ends_with('中');
     Ok(ScheduledPeriod {
         number: row.required("Period")?,
         expected_at: row.time("ExpAuthDT"),
         period_order_number: row.number("SubPeriodNo"),
         amount: row.money("Amt")?.amount_minor,
         waiting,
-        failed: tried && !authorised && !waiting,
+        failed: tried && !authorised && !under_way,
         description,
         updated_at: row.time("UpdateTime"),
         charge: trade_no.filter(|_| authorised),

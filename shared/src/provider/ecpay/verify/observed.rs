@@ -154,6 +154,7 @@ fn in_period_words(signed: &Form, attempt: &PeriodAttempt, before: PaidBefore) -
         ("MerchantTradeNo", text("MerchantTradeNo")),
         ("RtnCode", code),
         ("RtnMsg", attempt.message.clone()),
+        ("SimulatePaid", text("SimulatePaid")),
         ("ExecTimes", text("ExecTimes")),
         (
             "Amount",
