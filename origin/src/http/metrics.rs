@@ -2,9 +2,9 @@
 //!
 //! service routes → **count** → `crate::metrics`; Prometheus → **get** → its page and what waits in the database.
 //!
-//! Invariants: counting reads a path, a status and what the route says of its deduction, never a body or a caller; a
-//! deduction that was cut off by the time limit is counted by nobody, so `http.server` errors belong to the proxy in
-//! front. The page is open like `/health/*`: it holds numbers only, and the origin listens inside.
+//! Invariants: counting reads a path, a status and what the route says of its deduction, never a body or a caller. A
+//! deduction that the time limit cut off counts as our error (`http::counted`); one whose caller went away was not
+//! answered and is not counted. The page is open like `/health/*`: it holds numbers only, and the origin listens inside.
 //! Failure: without a database the page comes without the gauges.
 
 use std::sync::Arc;

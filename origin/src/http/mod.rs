@@ -27,7 +27,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::Request;
+use axum::extract::{Request, State};
 use axum::http::Uri;
 use axum::http::header::ALLOW;
 use axum::middleware::{self, Next};
@@ -85,32 +85,32 @@ fn router(origin: Arc<Origin>) -> Router {
     let internal = internal
         .route("/internal/{*rest}", axum::routing::any(unknown_route))
         .layer(middleware::from_fn_with_state(Arc::clone(&origin), hop::check));
-    let service = service::router()
-        .route(
-            "/api/service/v1/articles/{job}/report",
-            post(article_report::post).fallback(only_post),
-        )
-        .layer(middleware::from_fn_with_state(
-            Arc::clone(&origin),
-            metrics::count,
-        ));
+    let service = service::router().route(
+        "/api/service/v1/articles/{job}/report",
+        post(article_report::post).fallback(only_post),
+    );
+    let service = counted(service, &origin, CALL_TIME_MAX);
     Router::new()
         .route("/health/live", get(health::live).fallback(only_get))
         .route("/health/ready", get(health::ready).fallback(only_get))
         .merge(internal)
         .route("/metrics", get(metrics::get).fallback(only_get))
-        .merge(service)
         .fallback(unknown_route)
-        .layer(middleware::from_fn(in_time))
+        .layer(middleware::from_fn_with_state(CALL_TIME_MAX, in_time))
+        .merge(service)
         .with_state(origin)
 }
 
-async fn in_time(request: Request, next: Next) -> Response {
-    let Ok(answer) = tokio::time::timeout(CALL_TIME_MAX, next.run(request)).await else {
-        tracing::error!(
-            "a call took longer than {} s and was ended",
-            CALL_TIME_MAX.as_secs()
-        );
+/// The time limit lies within the counting, so that a deduction which is cut off there is counted as our error.
+fn counted(routes: Router<Arc<Origin>>, origin: &Arc<Origin>, time_max: Duration) -> Router<Arc<Origin>> {
+    let count = middleware::from_fn_with_state(Arc::clone(origin), metrics::count);
+    let in_time = middleware::from_fn_with_state(time_max, in_time);
+    routes.layer(in_time).layer(count)
+}
+
+async fn in_time(State(time_max): State<Duration>, request: Request, next: Next) -> Response {
+    let Ok(answer) = tokio::time::timeout(time_max, next.run(request)).await else {
+        tracing::error!("a call took longer than {} s and was ended", time_max.as_secs());
         return ProblemAnswer(unavailable()).into_response();
     };
     answer
@@ -136,4 +136,47 @@ async fn only_get_put_delete() -> Response {
 fn wrong_method(allowed: &'static str) -> Response {
     let problem = Problem::new(405, "method-not-allowed", "The route does not take this method");
     ([(ALLOW, allowed)], ProblemAnswer(problem)).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use axum::Router;
+    use axum::response::Response;
+    use axum::routing::post;
+    use tokio::net::TcpListener;
+    use tollgate_shared::time::Timestamp;
+
+    use super::counted;
+    use crate::Origin;
+    use crate::tests::stage::{config, settings};
+
+    /// The routes never answer, so a limit of a millisecond is always reached.
+    #[tokio::test]
+    async fn tb_10_a_deduction_that_the_time_limit_cuts_off_counts_as_our_error() {
+        let origin = Arc::new(Origin::new(config(&settings())).unwrap());
+        let endless = ["tokens/deduct", "tokens/balance"]
+            .iter()
+            .fold(Router::new(), |routes, path| {
+                let path = format!("/api/service/v1/{path}");
+                routes.route(&path, post(std::future::pending::<Response>))
+            });
+        let router = counted(endless, &origin, Duration::from_millis(1)).with_state(Arc::clone(&origin));
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let base = format!("http://{}/api/service/v1/tokens", listener.local_addr().unwrap());
+        tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+
+        let client = reqwest::Client::new();
+        for route in ["deduct", "balance"] {
+            let answer = client.post(format!("{base}/{route}")).send().await.unwrap();
+            assert_eq!(answer.status().as_u16(), 503, "{route}");
+        }
+        let page = origin.metrics.render(None, Timestamp::from_unix_seconds(0));
+        assert!(
+            page.contains("tollgate_token_deductions_total{result=\"error\"} 1\n"),
+            "the deduction, and nothing else: {page}"
+        );
+    }
 }

@@ -6,67 +6,22 @@
 //! company id holds a colon, so that `token:<company>:<key>` reads one way only (V6 says the same to the table).
 //! Not here: who may spend what, which the stored functions decide under the company's lock. Failure: [`InvalidId`].
 
-use std::fmt;
-use std::str::FromStr;
-
 use tollgate_shared::id::InvalidId;
+use tollgate_shared::text_id;
 
-macro_rules! token_id {
-    ($(#[$doc:meta])* $name:ident, $kind:literal, 1..=$max:literal, $allowed:expr, $rule:literal) => {
-        $(#[$doc])*
-        #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-        pub struct $name(String);
-
-        impl $name {
-            /// The identifier as text.
-            #[must_use]
-            pub fn as_str(&self) -> &str {
-                &self.0
-            }
-        }
-
-        impl TryFrom<String> for $name {
-            type Error = InvalidId;
-
-            fn try_from(text: String) -> Result<Self, InvalidId> {
-                let allowed: fn(u8) -> bool = $allowed;
-                if (1..=$max).contains(&text.len()) && text.bytes().all(allowed) {
-                    Ok(Self(text))
-                } else {
-                    Err(InvalidId { kind: $kind, rule: $rule })
-                }
-            }
-        }
-
-        impl FromStr for $name {
-            type Err = InvalidId;
-
-            fn from_str(text: &str) -> Result<Self, InvalidId> {
-                Self::try_from(text.to_owned())
-            }
-        }
-
-        impl fmt::Display for $name {
-            fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-                formatter.write_str(&self.0)
-            }
-        }
-    };
-}
-
-token_id!(
+text_id!(
     /// Whose tokens (`company_subscriptions.company_id`).
     CompanyId, "company id", 1..=64,
     |byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte),
     "1 to 64 of A-Z a-z 0-9 . _ -"
 );
-token_id!(
+text_id!(
     /// What tokens are spent on.
     ArticleId, "article id", 1..=128,
     |byte| byte.is_ascii_graphic(),
     "1 to 128 visible ASCII characters"
 );
-token_id!(
+text_id!(
     /// The caller's idempotency key; unique over all companies, kept as long as the record.
     TokenKey, "idempotency key", 1..=160,
     |byte| byte.is_ascii_graphic(),
