@@ -7,6 +7,7 @@
 //! `shared::provider::Sources`, the same code and the same names as at the edge.
 //! Not here: reading `std::env` anywhere else (clippy forbids it).
 
+mod gateway;
 mod notices;
 
 use std::collections::BTreeSet;
@@ -21,6 +22,7 @@ use tollgate_shared::id::SourceId;
 use tollgate_shared::provider::{SourceState, Sources};
 use tollgate_shared::secret::{Rotating, Secret};
 
+pub use self::gateway::GatewayConfig;
 pub use self::notices::{MailConfig, NoticesConfig};
 use crate::telemetry::{LogLevel, NotALevel};
 
@@ -40,6 +42,8 @@ pub struct Config {
     pub user_core: Option<Receiver>,
     /// What customers are told about their subscriptions (EC-8, PU-6).
     pub notices: NoticesConfig,
+    /// How fast providers may be called.
+    pub gateway: GatewayConfig,
     /// Metered jobs (TB-7, TB-8).
     pub jobs: JobsConfig,
     /// Deductions that may wait for a batch, in each queue; `None` where batching is off.
@@ -149,6 +153,7 @@ impl Config {
         let checkout = checkout(&mut reader, &sources);
         let user_core = receiver(&mut reader, "USER_CORE_WEBHOOK_URL", "USER_CORE_WEBHOOK_SECRET");
         let notices = notices::notices(&mut reader);
+        let gateway = gateway::gateway(&mut reader);
         let jobs = jobs(&mut reader);
         let token_queue_max = token_queue(&mut reader);
         let test_clock = switch(&mut reader, "TEST_CLOCK", false);
@@ -166,6 +171,7 @@ impl Config {
             checkout,
             user_core,
             notices,
+            gateway,
             jobs,
             token_queue_max,
             test_clock,

@@ -10,6 +10,7 @@ mod apply;
 mod batching;
 mod checkout;
 mod domain;
+mod effects;
 mod entropy;
 mod gateway;
 mod inbox;

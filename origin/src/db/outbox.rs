@@ -72,7 +72,12 @@ pub(crate) struct Claimed {
     pub(crate) delivery: Option<DeliveryId>,
     /// Attempts so far, this one included.
     pub(crate) attempts: i32,
+    /// When its turn with a provider is, if it was put off to one.
+    pub(crate) turn_at: Option<Timestamp>,
 }
+
+/// The `last_error` of a row that was put off to its turn; `next_attempt_at` is the turn.
+const TURN: &str = "waits for its turn with the provider";
 
 /// Leases one effect of these kinds that is due and has no pending one of its ordering key before it.
 pub(crate) async fn claim(
@@ -91,9 +96,13 @@ pub(crate) async fn claim(
                                where earlier.ordering_key = due.ordering_key and earlier.status = 'pending' \
                                and (earlier.created_at, earlier.id) < (due.created_at, due.id)) \
                            order by due.next_attempt_at, due.created_at for update skip locked limit 1) \
-               returning id, kind, payload, delivery_id, attempts";
+               returning id, kind, payload, delivery_id, attempts, \
+                   case when last_error = $5 then next_attempt_at end as turn_at";
     let row = tx
-        .query_opt(sql, &[&token, &Instant(lease_expires_at), &Instant(now), &kinds])
+        .query_opt(
+            sql,
+            &[&token, &Instant(lease_expires_at), &Instant(now), &kinds, &TURN],
+        )
         .await?;
     row.as_ref().map(read_claimed).transpose()
 }
@@ -107,6 +116,7 @@ fn read_claimed(row: &Row) -> Result<Claimed, DbError> {
             .try_get::<_, Option<Uuid>>("delivery_id")?
             .map(DeliveryId::from_uuid),
         attempts: row.try_get("attempts")?,
+        turn_at: row.try_get::<_, Option<Instant>>("turn_at")?.map(|at| at.0),
     })
 }
 
@@ -128,6 +138,29 @@ pub(crate) async fn mark_failed(
     let sql = "update tollgate.outbox set last_error = $3, next_attempt_at = $4, lease_token = null, \
                lease_expires_at = null where id = $1 and lease_token = $2 and status = 'pending'";
     Ok(tx.execute(sql, &[&id, &token, &error, &Instant(next)]).await? == 1)
+}
+
+/// Puts an effect off to its turn with a provider, if the lease is still ours. It was not tried.
+pub(crate) async fn put_off_to_turn(
+    tx: &Tx,
+    id: Uuid,
+    token: Uuid,
+    turn_at: Timestamp,
+) -> Result<bool, DbError> {
+    put_off(tx, id, token, TURN, turn_at).await
+}
+
+/// Puts an effect off, if the lease is still ours. It was not tried, so the attempt is not counted.
+pub(crate) async fn put_off(
+    tx: &Tx,
+    id: Uuid,
+    token: Uuid,
+    reason: &str,
+    next: Timestamp,
+) -> Result<bool, DbError> {
+    let sql = "update tollgate.outbox set attempts = attempts - 1, last_error = $3, next_attempt_at = $4, \
+               lease_token = null, lease_expires_at = null where id = $1 and lease_token = $2 and status = 'pending'";
+    Ok(tx.execute(sql, &[&id, &token, &reason, &Instant(next)]).await? == 1)
 }
 
 /// Ends an effect as dead, with the reason that a person reads, if the lease is still ours.

@@ -49,6 +49,15 @@ pub(crate) const OUTBOX: Policy = Policy {
     attempts_max: 25,
 };
 
+/// Calls to providers: 30 s doubling to 1 h, 24 attempts, so about 17 h. A person reads the dead ones.
+pub(crate) const PROVIDER: Policy = Policy {
+    delays: Delays::Doubling {
+        first: Duration::from_secs(30),
+        longest: Duration::from_hours(1),
+    },
+    attempts_max: 24,
+};
+
 /// Events about subscriptions: the schedule that Standard Webhooks shows, 27 h 35 min 5 s in all.
 pub(crate) const SUBSCRIPTION_EVENT: Policy = Policy {
     delays: Delays::Listed(&[

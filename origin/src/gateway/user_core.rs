@@ -70,6 +70,11 @@ impl Client {
         }
     }
 
+    /// The client underneath, for calls that are no Standard Webhooks (`provider`).
+    pub(super) const fn http(&self) -> &reqwest::Client {
+        &self.0
+    }
+
     /// Posts one signed message and gives the answer, whatever it is.
     pub(super) async fn post(
         &self,
@@ -96,7 +101,7 @@ impl Client {
 }
 
 /// reqwest's own text holds the URL, which may hold a token; the kind is enough.
-fn kind(error: &reqwest::Error) -> &'static str {
+pub(super) fn kind(error: &reqwest::Error) -> &'static str {
     if error.is_timeout() {
         "time is up"
     } else if error.is_connect() {

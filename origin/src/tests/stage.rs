@@ -349,9 +349,12 @@ impl Stage {
                 work::outbox::round(&self.origin, &client, Lane::Mail)
                     .await
                     .unwrap(),
+                work::outbox::round(&self.origin, &client, Lane::Providers)
+                    .await
+                    .unwrap(),
                 work::timeouts::round(&self.origin).await.unwrap(),
             ];
-            if rounds == [Round::Idle; 5] {
+            if rounds == [Round::Idle; 6] {
                 return;
             }
         }

@@ -17,6 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
+use tokio::task::JoinSet;
 
 use crate::Origin;
 use crate::db::{DbError, listen};
@@ -37,6 +38,9 @@ const LEASE: Duration = Duration::from_mins(1);
 /// How long to wait before listening again after the connection broke.
 const LISTEN_AGAIN: Duration = Duration::from_secs(5);
 
+/// What wakes the loops of each lane.
+type Wakes = [(Lane, Notify); Lane::ALL.len()];
+
 /// Whether a round found something to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Round {
@@ -49,17 +53,18 @@ pub(crate) enum Round {
 /// Runs all loops until `stop` turns true; rounds that are under way are finished.
 pub async fn run(origin: Arc<Origin>, stop: watch::Receiver<bool>) -> Result<(), reqwest::Error> {
     let client = Client::new()?;
-    let wakes = Lane::ALL.map(|lane| (lane, Notify::new()));
-    let [calls, events, mail] = wakes.each_ref().map(|(lane, wake)| {
-        let round = || outbox::round(&origin, &client, *lane);
-        keep(lane.name(), POLL, wake, stop.clone(), round)
-    });
+    let wakes: Arc<Wakes> = Arc::new(Lane::ALL.map(|lane| (lane, Notify::new())));
+    let mut sending = JoinSet::new();
+    for index in 0..wakes.len() {
+        let width = wakes.get(index).map_or(0, |(lane, _)| lane.width());
+        for _ in 0..width {
+            let (origin, wakes) = (Arc::clone(&origin), Arc::clone(&wakes));
+            sending.spawn(keep_sending(origin, client.clone(), wakes, index, stop.clone()));
+        }
+    }
     let never = Notify::new();
     tokio::join!(
         keep("inbox", POLL, &never, stop.clone(), || inbox::round(&origin)),
-        calls,
-        events,
-        mail,
         keep("timeouts", POLL_TIMEOUTS, &never, stop.clone(), || {
             timeouts::round(&origin)
         }),
@@ -71,7 +76,22 @@ pub async fn run(origin: Arc<Origin>, stop: watch::Receiver<bool>) -> Result<(),
         }),
         keep_listening(&origin, &wakes, stop.clone()),
     );
+    sending.join_all().await;
     Ok(())
+}
+
+/// One of the loops of a lane.
+async fn keep_sending(
+    origin: Arc<Origin>,
+    client: Client,
+    wakes: Arc<Wakes>,
+    index: usize,
+    stop: watch::Receiver<bool>,
+) {
+    if let Some((lane, wake)) = wakes.get(index) {
+        let round = || outbox::round(&origin, &client, *lane);
+        keep(lane.name(), POLL, wake, stop, round).await;
+    }
 }
 
 /// Works while there is work, then waits for a wake-up, the interval or the end.
@@ -104,8 +124,14 @@ async fn keep<F>(
     }
 }
 
-async fn keep_listening(origin: &Origin, wakes: &[(Lane, Notify)], mut stop: watch::Receiver<bool>) {
-    let wake_all = || wakes.iter().for_each(|(_, wake)| wake.notify_one());
+async fn keep_listening(origin: &Origin, wakes: &Wakes, mut stop: watch::Receiver<bool>) {
+    let wake_all = || {
+        for (_, wake) in wakes {
+            // Those that wait, and the next that would have waited: a wake-up between two rounds is not lost.
+            wake.notify_waiters();
+            wake.notify_one();
+        }
+    };
     while !*stop.borrow_and_update() {
         let listening = async {
             if let Err(error) = listen::listen(&origin.config.database_url, wake_all).await {

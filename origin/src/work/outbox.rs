@@ -15,12 +15,13 @@ pub(crate) use self::lane::Lane;
 
 use uuid::Uuid;
 
-use super::{LEASE, Round};
+use super::Round;
 use crate::Origin;
 use crate::announce::USER_CORE;
 use crate::db::outbox::{self, Claimed};
 use crate::db::{DbError, Tx};
 use crate::domain::backoff::{self, Next, Policy};
+use crate::effects::{self, Desk, Undone};
 use crate::entropy;
 use crate::gateway::user_core::Client;
 use crate::jobs::generate::GENERATOR;
@@ -35,20 +36,39 @@ struct Failure {
     is_final: bool,
 }
 
+impl From<Failure> for Undone {
+    fn from(failure: Failure) -> Self {
+        if failure.is_final {
+            Self::Never(failure.reason)
+        } else {
+            Self::Again(failure.reason)
+        }
+    }
+}
+
 /// Makes one effect of a lane that is due.
 pub(crate) async fn round(origin: &Origin, client: &Client, lane: Lane) -> Result<Round, DbError> {
     let now = origin.clock.now();
     let token = Uuid::from_bytes(entropy::random()?);
     let claim = |tx: Tx| async move {
         outbox::bury_abandoned(&tx, now).await?;
-        outbox::claim(&tx, lane.kinds(), token, now.plus(LEASE), now).await
+        outbox::claim(&tx, lane.kinds(), token, now.plus(lane.lease()), now).await
     };
     let Some(claimed) = origin.database.run_tx("outbox_claim", claim).await? else {
         return Ok(Round::Idle);
     };
-    let result = make(origin, client, &claimed).await;
-    let jitter = entropy::random::<1>()?;
-    note(origin, &claimed, token, (result, jitter)).await?;
+    let made = if effects::KINDS.contains(&claimed.kind.as_str()) {
+        let turn_at = claimed.turn_at;
+        let desk = Desk {
+            origin,
+            client,
+            turn_at,
+        };
+        effects::make(desk, &claimed).await
+    } else {
+        make(origin, client, &claimed).await.map_err(Undone::from)
+    };
+    note(origin, &claimed, token, made).await?;
     Ok(Round::Worked)
 }
 
@@ -72,6 +92,7 @@ fn policy(kind: &str) -> Policy {
     match kind {
         SUBSCRIPTION_EVENT => backoff::SUBSCRIPTION_EVENT,
         MAIL => backoff::MAIL,
+        _ if effects::KINDS.contains(&kind) => backoff::PROVIDER,
         _ => backoff::OUTBOX,
     }
 }
@@ -80,23 +101,23 @@ async fn note(
     origin: &Origin,
     claimed: &Claimed,
     token: Uuid,
-    (result, [jitter]): (Result<(), Failure>, [u8; 1]),
+    made: Result<(), Undone>,
 ) -> Result<(), DbError> {
-    let now = origin.clock.now();
-    let id = claimed.id;
-    log(claimed, &result);
-    let failure = result.as_ref().err();
-    let next = match failure {
-        Some(Failure { is_final: true, .. }) => Next::Dead,
-        Some(_) | None => backoff::after_failure(policy(&claimed.kind), claimed.attempts, jitter),
-    };
+    let (id, now) = (claimed.id, origin.clock.now());
+    log(claimed, &made);
+    let [jitter] = entropy::random()?;
+    let policy = policy(&claimed.kind);
+    let made = &made;
     let mark = |tx: Tx| async move {
-        match (failure, next) {
-            (None, _) => outbox::mark_done(&tx, id, token, now).await,
-            (Some(failure), Next::After(delay)) => {
-                outbox::mark_failed(&tx, id, token, &failure.reason, now.plus(delay)).await
-            }
-            (Some(failure), Next::Dead) => outbox::mark_dead(&tx, id, token, &failure.reason, now).await,
+        match made {
+            Ok(()) => outbox::mark_done(&tx, id, token, now).await,
+            Err(Undone::Turn(at)) => outbox::put_off_to_turn(&tx, id, token, *at).await,
+            Err(Undone::NotBefore(at, reason)) => outbox::put_off(&tx, id, token, reason, *at).await,
+            Err(Undone::Never(reason)) => outbox::mark_dead(&tx, id, token, reason, now).await,
+            Err(Undone::Again(reason)) => match backoff::after_failure(policy, claimed.attempts, jitter) {
+                Next::After(delay) => outbox::mark_failed(&tx, id, token, reason, now.plus(delay)).await,
+                Next::Dead => outbox::mark_dead(&tx, id, token, reason, now).await,
+            },
         }
     };
     if !origin.database.run_tx("outbox_mark", mark).await? {
@@ -105,19 +126,22 @@ async fn note(
     Ok(())
 }
 
-fn log(claimed: &Claimed, result: &Result<(), Failure>) {
+fn log(claimed: &Claimed, made: &Result<(), Undone>) {
     let (id, kind) = (claimed.id, claimed.kind.as_str());
     let delivery = claimed.delivery.map(|delivery| delivery.to_string());
-    match result {
+    match made {
         Ok(()) => tracing::info!(
             effect.id = %id, effect.kind = kind, delivery.id = delivery, "effect {id} ({kind}) made"
         ),
-        Err(failure) => tracing::warn!(
+        Err(Undone::Turn(at) | Undone::NotBefore(at, _)) => tracing::debug!(
+            effect.id = %id, effect.kind = kind, delivery.id = delivery, "effect {id} ({kind}) waits until {at}"
+        ),
+        Err(Undone::Again(reason) | Undone::Never(reason)) => tracing::warn!(
             effect.id = %id,
             effect.kind = kind,
             delivery.id = delivery,
             attempt = claimed.attempts,
-            error = failure.reason,
+            error = reason,
             "effect {id} ({kind}) was not made"
         ),
     }

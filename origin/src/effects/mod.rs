@@ -1,0 +1,83 @@
+//! Effects at the providers: what subscriptions, refunds and reconciliation decided, done over the wire.
+//!
+//! outbox row (written by `subscriptions`, `refunds`, `work`) → **effects** (load → call → write) → facts, inbox events.
+//!
+//! Invariants: loading and writing are short transactions, and none is open during a call (DESIGN.md, 6). A row may be
+//! made twice (a crash between call and mark), so every kind is safe to repeat: a change of a contract takes "it is so
+//! already" for success, and what moves money is asked for before it is sent again. A call that may not go yet is
+//! postponed without spending an attempt.
+//! Not here: what is decided (`domain`), leases and retries (`work::outbox`), the wire (`gateway`, `shared::provider`).
+
+use std::time::Duration;
+
+use tollgate_shared::time::Timestamp;
+
+use crate::Origin;
+use crate::db::DbError;
+use crate::db::outbox::Claimed;
+use crate::gateway::limiter::{Line, Turn, turn};
+use crate::gateway::provider::{CallError, Shop};
+use crate::gateway::user_core::Client;
+use crate::telemetry::Chain;
+
+/// Every kind of effect that is made here, as `outbox.kind` has it.
+pub(crate) const KINDS: &[&str] = &[];
+
+/// Why an effect was not made, as its row keeps it for a person; no secret and no personal data.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Undone {
+    /// It failed; another attempt may succeed.
+    Again(String),
+    /// It failed, and no other attempt can succeed.
+    Never(String),
+    /// It has a turn with the provider at this instant.
+    Turn(Timestamp),
+    /// It may not be tried before this instant.
+    NotBefore(Timestamp, &'static str),
+}
+
+impl From<DbError> for Undone {
+    fn from(error: DbError) -> Self {
+        Self::Again(Chain(&error).to_string())
+    }
+}
+
+impl From<CallError> for Undone {
+    fn from(error: CallError) -> Self {
+        Self::Again(error.to_string())
+    }
+}
+
+/// What every handler works with.
+#[derive(Clone, Copy)]
+pub(crate) struct Desk<'a> {
+    /// The service.
+    pub(crate) origin: &'a Origin,
+    /// The client of outbound calls.
+    pub(crate) client: &'a Client,
+    /// When the effect's turn with the provider is, where it was given one.
+    pub(crate) turn_at: Option<Timestamp>,
+}
+
+impl<'a> Desk<'a> {
+    /// A line for so many calls to a shop, or the instant to come back at.
+    pub(crate) async fn line(&self, shop: Shop<'a>, calls: u32) -> Result<Line<'a>, Undone> {
+        match turn(self.origin, self.client, shop, calls, self.turn_at).await? {
+            Turn::Now(line) => Ok(line),
+            Turn::From(at) => Err(Undone::Turn(at)),
+            Turn::Silent(until) => Err(Undone::NotBefore(
+                until,
+                "the provider wants no calls for a while",
+            )),
+        }
+    }
+}
+
+/// How long a row is ours: longer than the longest call (a charge) with the calls beside it.
+pub(crate) const LEASE: Duration = Duration::from_mins(5);
+
+/// Makes one effect.
+pub(crate) async fn make(desk: Desk<'_>, claimed: &Claimed) -> Result<(), Undone> {
+    let _ = desk;
+    Err(Undone::Never(format!("unknown kind {}", claimed.kind)))
+}
