@@ -167,6 +167,19 @@ impl Posting {
         )
     }
 
+    /// So much of a charge that was paid back, by a refund of ours: `part` names the refund, so a charge can have several.
+    pub fn refund_part(
+        user: &UserId,
+        provider: &SourceId,
+        merchant: &str,
+        (charge, part): (&ProviderPaymentId, &str),
+        money: Money,
+    ) -> Result<Self, PostingError> {
+        let key = format!("refund:{provider}:{merchant}:{charge}:{part}");
+        let amount = negated(money.amount_minor);
+        Self::sale(user, provider, key, "refund", amount, money.currency)
+    }
+
     fn sale(
         user: &UserId,
         provider: &SourceId,

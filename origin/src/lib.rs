@@ -32,6 +32,7 @@ pub mod config;
 pub mod db;
 pub mod http;
 pub mod ledger;
+mod refunds;
 pub mod service_keys;
 pub mod telemetry;
 #[cfg(any(test, feature = "testing"))]

@@ -27,6 +27,7 @@ pub(crate) mod payments;
 pub(crate) mod plans;
 pub mod pool;
 pub(crate) mod provider_limits;
+pub(crate) mod refunds;
 pub(crate) mod service_keys;
 pub mod sqlstate;
 pub mod tokens;

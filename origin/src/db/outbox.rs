@@ -120,6 +120,13 @@ fn read_claimed(row: &Row) -> Result<Claimed, DbError> {
     })
 }
 
+/// Locks a leased row until the transaction ends; `false` where the lease has passed to somebody else.
+pub(crate) async fn hold(tx: &Tx, id: Uuid, token: Uuid) -> Result<bool, DbError> {
+    let sql =
+        "select id from tollgate.outbox where id = $1 and lease_token = $2 and status = 'pending' for update";
+    Ok(tx.query_opt(sql, &[&id, &token]).await?.is_some())
+}
+
 /// Ends an effect as done, if the lease is still ours.
 pub(crate) async fn mark_done(tx: &Tx, id: Uuid, token: Uuid, now: Timestamp) -> Result<bool, DbError> {
     let sql = "update tollgate.outbox set status = 'done', done_at = $3, next_attempt_at = null, last_error = null, \

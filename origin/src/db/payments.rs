@@ -178,7 +178,7 @@ pub(crate) async fn insert(tx: &Tx, payment: &NewPayment, now: Timestamp) -> Res
     Ok(())
 }
 
-const SELECT: &str = "select payment.id, payment.user_id, payment.plan_id, payment.amount, payment.currency, \
+pub(super) const SELECT: &str = "select payment.id, payment.user_id, payment.plan_id, payment.amount, payment.currency, \
      payment.provider, payment.merchant_id, payment.provider_payment_id, \
      payment.instructions, payment.metadata, payment.pending_until, plan.kind = 'subscription' as periodic, plan.tokens as plan_tokens \
      from tollgate.payments payment join tollgate.plans plan on plan.id = payment.plan_id";
@@ -212,7 +212,7 @@ pub(crate) async fn lock_overdue(tx: &Tx, now: Timestamp) -> Result<Option<Payme
         .transpose()
 }
 
-fn read(row: &Row) -> Result<Payment, DbError> {
+pub(super) fn read(row: &Row) -> Result<Payment, DbError> {
     let merchant: String = row.try_get("merchant_id")?;
     let merchant = (!merchant.is_empty()).then_some(merchant);
     Ok(Payment {
@@ -394,7 +394,7 @@ pub(crate) async fn mark_refunded(
     provider_payment_id: &str,
     refunded_at: Timestamp,
 ) -> Result<(), DbError> {
-    let sql = "update tollgate.payment_charges set status = 'refunded', refunded_at = $4 \
+    let sql = "update tollgate.payment_charges set status = 'refunded', refunded_amount = amount, refunded_at = $4 \
                where provider = $1 and merchant_id = $2 and provider_payment_id = $3 and status = 'settled'";
     let merchant = merchant_column(payment.merchant.as_ref());
     tx.execute(
@@ -415,7 +415,7 @@ pub(crate) async fn mark_refunded(
 pub(crate) struct ChargeSums {
     /// All charges that came.
     pub(crate) settled_minor: Minor,
-    /// Those of them that were paid back.
+    /// What was paid back of them.
     pub(crate) refunded_minor: Minor,
     /// The provider's number of the newest.
     pub(crate) newest: Option<String>,
@@ -424,7 +424,7 @@ pub(crate) struct ChargeSums {
 /// Adds up the charges of a payment.
 pub(crate) async fn sum_charges(tx: &Tx, id: PaymentId) -> Result<ChargeSums, DbError> {
     let sql = "select coalesce(sum(amount), 0)::bigint as settled, \
-               coalesce(sum(amount) filter (where status = 'refunded'), 0)::bigint as refunded, \
+               coalesce(sum(refunded_amount), 0)::bigint as refunded, \
                (array_agg(provider_payment_id order by occurred_at desc, provider_payment_id desc))[1] as newest \
                from tollgate.payment_charges where payment_id = $1";
     let row = tx.query_one(sql, &[&id.as_uuid()]).await?;

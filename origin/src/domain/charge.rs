@@ -51,6 +51,8 @@ pub(crate) enum DisputeKind {
     TokensNotGranted,
     /// A charge that bought tokens is paid back, and not all of them could be taken back.
     RefundedTokensSpent,
+    /// A charge that we paid back in part is told as paid back as a whole.
+    RefundUnclear,
 }
 
 impl DisputeKind {
@@ -65,6 +67,7 @@ impl DisputeKind {
             Self::ChargeReversed => "charge_reversed",
             Self::TokensNotGranted => "tokens_not_granted",
             Self::RefundedTokensSpent => "refunded_tokens_spent",
+            Self::RefundUnclear => "refund_unclear",
         }
     }
 
@@ -85,6 +88,9 @@ impl DisputeKind {
             }
             Self::TokensNotGranted => {
                 "The charge is booked, but the tokens that it buys could not be given: give them, or pay it back."
+            }
+            Self::RefundUnclear => {
+                "We paid the charge back in part, and the notice tells of the whole: was the rest paid back too?"
             }
             Self::RefundedTokensSpent => {
                 "The charge was paid back, but some of its tokens were spent before, or a job still holds them."

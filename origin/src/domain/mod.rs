@@ -13,6 +13,7 @@ pub(crate) mod expiry;
 pub(crate) mod jobs;
 pub(crate) mod order_number;
 pub(crate) mod plan;
+pub(crate) mod refund;
 pub(crate) mod standing;
 #[expect(dead_code, reason = "the sweep that asks comes next")]
 pub(crate) mod subscription;

@@ -8,20 +8,29 @@
 //! postponed without spending an attempt.
 //! Not here: what is decided (`domain`), leases and retries (`work::outbox`), the wire (`gateway`, `shared::provider`).
 
+mod refund;
+
 use std::time::Duration;
 
+use serde_json::Value;
+use tollgate_shared::id::MerchantId;
+use tollgate_shared::provider::ServerRequest;
 use tollgate_shared::time::Timestamp;
+use uuid::Uuid;
 
 use crate::Origin;
-use crate::db::DbError;
-use crate::db::outbox::Claimed;
+use crate::db::outbox::{self, Claimed};
+use crate::db::{DbError, Tx};
 use crate::gateway::limiter::{Line, Turn, turn};
 use crate::gateway::provider::{CallError, Shop};
 use crate::gateway::user_core::Client;
 use crate::telemetry::Chain;
 
+/// Paying a charge back: `{refundId}`.
+pub(crate) const REFUND: &str = "refund";
+
 /// Every kind of effect that is made here, as `outbox.kind` has it.
-pub(crate) const KINDS: &[&str] = &[];
+pub(crate) const KINDS: &[&str] = &[REFUND];
 
 /// Why an effect was not made, as its row keeps it for a person; no secret and no personal data.
 #[derive(Debug, PartialEq, Eq)]
@@ -55,6 +64,8 @@ pub(crate) struct Desk<'a> {
     pub(crate) origin: &'a Origin,
     /// The client of outbound calls.
     pub(crate) client: &'a Client,
+    /// The effect's row in the outbox, and the lease on it.
+    pub(crate) lease: (Uuid, Uuid),
     /// When the effect's turn with the provider is, where it was given one.
     pub(crate) turn_at: Option<Timestamp>,
 }
@@ -73,11 +84,41 @@ impl<'a> Desk<'a> {
     }
 }
 
+impl Desk<'_> {
+    /// Whether the row is still ours, held until the transaction ends: asked before anything is sent that must not be
+    /// sent by two.
+    pub(crate) async fn holds(&self, tx: &Tx) -> Result<bool, DbError> {
+        let (id, token) = self.lease;
+        outbox::hold(tx, id, token).await
+    }
+}
+
+/// An id of a payload. A row of another form was written by a newer program.
+fn id(payload: &Value, name: &str) -> Result<Uuid, Undone> {
+    let text = payload.get(name).and_then(Value::as_str);
+    text.and_then(|text| Uuid::try_parse(text).ok())
+        .ok_or_else(|| Undone::Never(format!("the payload has no {name}")))
+}
+
+/// The shop, with its keys.
+fn shop<'a>(origin: &'a Origin, provider: &str, merchant: Option<&MerchantId>) -> Result<Shop<'a>, Undone> {
+    merchant
+        .and_then(|merchant| Shop::of(origin, provider, merchant))
+        .ok_or_else(|| Undone::Again(format!("this shop at {provider} is not configured here")))
+}
+
+/// A sealed request. Keys of another length are a fault at start, so there always is one.
+fn keys(request: Option<ServerRequest>) -> Result<ServerRequest, Undone> {
+    request.ok_or_else(|| Undone::Again("the shop's keys seal nothing".to_owned()))
+}
+
 /// How long a row is ours: longer than the longest call (a charge) with the calls beside it.
 pub(crate) const LEASE: Duration = Duration::from_mins(5);
 
 /// Makes one effect.
 pub(crate) async fn make(desk: Desk<'_>, claimed: &Claimed) -> Result<(), Undone> {
-    let _ = desk;
-    Err(Undone::Never(format!("unknown kind {}", claimed.kind)))
+    match claimed.kind.as_str() {
+        REFUND => refund::make(desk, &claimed.payload).await,
+        kind => Err(Undone::Never(format!("{kind} is not made here"))),
+    }
 }

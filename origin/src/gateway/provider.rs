@@ -37,12 +37,33 @@ pub(crate) enum CallError {
     /// Another answer than 200.
     #[error("the provider answered {0}")]
     Status(u16),
+    /// It could not be reached.
+    #[error("the provider cannot be reached")]
+    NoConnection,
     /// No whole answer in time, or none at all.
     #[error("the provider did not answer: {0}")]
     NoAnswer(&'static str),
     /// The answer does not end.
     #[error("the provider's answer is too long")]
     TooLong,
+}
+
+impl CallError {
+    /// Whether the provider certainly did nothing about the call.
+    pub(crate) const fn was_not_received(self) -> bool {
+        match self {
+            Self::TooFast | Self::NoConnection => true,
+            Self::Status(_) | Self::NoAnswer(_) | Self::TooLong => false,
+        }
+    }
+
+    fn of(error: &reqwest::Error) -> Self {
+        if error.is_connect() {
+            Self::NoConnection
+        } else {
+            Self::NoAnswer(kind(error))
+        }
+    }
 }
 
 /// A shop that can be asked about, with its keys.
@@ -138,7 +159,7 @@ pub(super) async fn post(
         .body(form::encode(fields))
         .send()
         .await;
-    let mut answer = sent.map_err(|error| CallError::NoAnswer(kind(&error)))?;
+    let mut answer = sent.map_err(|error| CallError::of(&error))?;
     match answer.status().as_u16() {
         200 => {}
         403 => return Err(CallError::TooFast),

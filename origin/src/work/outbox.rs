@@ -58,11 +58,11 @@ pub(crate) async fn round(origin: &Origin, client: &Client, lane: Lane) -> Resul
         return Ok(Round::Idle);
     };
     let made = if effects::KINDS.contains(&claimed.kind.as_str()) {
-        let turn_at = claimed.turn_at;
         let desk = Desk {
             origin,
             client,
-            turn_at,
+            lease: (claimed.id, token),
+            turn_at: claimed.turn_at,
         };
         effects::make(desk, &claimed).await
     } else {
