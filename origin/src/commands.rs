@@ -7,6 +7,8 @@
 //! Failure: one [`CommandError`], printed once by `main`.
 
 pub mod outbox;
+pub mod reconcile;
+pub mod refunds;
 pub mod upkeep;
 
 use std::future::Future;
@@ -58,6 +60,12 @@ pub enum CommandError {
     /// There is no such row of the outbox, or it is pending or done.
     #[error("no dead effect has the id {0}")]
     NotDead(uuid::Uuid),
+    /// Payments differ from what their providers say; each difference was printed.
+    #[error("{0} payments differ from what their providers say")]
+    Differences(usize),
+    /// A refund was not begun or not ended.
+    #[error("{0}")]
+    Refund(String),
     /// The arguments make no plan.
     #[error("not a plan: {0}")]
     Plan(&'static str),

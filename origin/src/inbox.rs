@@ -9,13 +9,15 @@
 //! 2xx: the event is safe here. Only where the whole transaction is lost does the edge keep it (5xx).
 //! Events of one order are applied in order of arrival (ED-5): behind one that is still pending, an event is kept
 //! and left to the worker.
+//! What the origin asked a provider itself comes in by `accept_observed`, into the same table under the same keys; such a
+//! notice from the edge is refused, as an edge that could send it would be believed about what it never verified.
 //! Not here: what an event means (`apply`), whether the edge sent it (`http::hop`).
 
 use tollgate_shared::envelope::Envelope;
 use tollgate_shared::event::Event;
-use tollgate_shared::id::{DeliveryId, InboxEventId};
+use tollgate_shared::id::{DeliveryId, InboxEventId, SourceId};
 use tollgate_shared::problem::Problem;
-use tollgate_shared::provider::{Refusal, Unverified};
+use tollgate_shared::provider::{Observation, Refusal, Unverified, is_observed};
 use tollgate_shared::time::Timestamp;
 use uuid::Uuid;
 
@@ -104,6 +106,29 @@ impl AcceptError {
     }
 }
 
+/// Takes what a provider answered to a question of ours, as if it had told us by itself (OP-5).
+pub(crate) async fn accept_observed(
+    origin: &Origin,
+    source: &SourceId,
+    observation: &Observation,
+    now: Timestamp,
+) -> Result<Accepted, AcceptError> {
+    if observation.body.len() > RAW_BYTES_MAX {
+        return Err(AcceptError::TooLong);
+    }
+    let envelope = Envelope {
+        source: source.clone(),
+        notice: observation.notice.to_owned(),
+        key: observation.event.key.to_string(),
+        received_at: now,
+        headers: Vec::new(),
+        raw: observation.body.clone(),
+    };
+    let delivery = entropy::uuid_v7(now).map_err(DbError::from)?;
+    let event = read_kept(origin, &envelope).map_err(AcceptError::Refused)?;
+    keep(origin, (&envelope, &event), DeliveryId::from_uuid(delivery), now).await
+}
+
 /// Takes an event from the edge.
 pub(crate) async fn accept(
     origin: &Origin,
@@ -118,6 +143,15 @@ pub(crate) async fn accept(
     if event.key.as_str() != envelope.key {
         return Err(AcceptError::KeyMismatch);
     }
+    keep(origin, (envelope, &event), delivery, now).await
+}
+
+async fn keep(
+    origin: &Origin,
+    (envelope, event): (&Envelope, &Event),
+    delivery: DeliveryId,
+    now: Timestamp,
+) -> Result<Accepted, AcceptError> {
     let id = InboxEventId::from_uuid(entropy::uuid_v7(now).map_err(DbError::from)?);
     let new = NewEvent {
         id,
@@ -125,7 +159,7 @@ pub(crate) async fn accept(
         order: event.order.as_ref(),
         delivery,
     };
-    let keep = |tx| keep_and_apply(origin, tx, &new, &event, now);
+    let keep = |tx| keep_and_apply(origin, tx, &new, event, now);
     origin.database.run_tx("inbox_accept", keep).await
 }
 
@@ -165,7 +199,7 @@ pub(crate) async fn retry(
     token: Uuid,
     now: Timestamp,
 ) -> Result<(), AcceptError> {
-    let read = read(origin, &claimed.envelope);
+    let read = read_kept(origin, &claimed.envelope);
     let apply_again = |tx| apply_again(origin, tx, claimed, &read, (token, now));
     origin.database.run_tx("inbox_retry", apply_again).await
 }
@@ -203,13 +237,30 @@ async fn apply_again(
 
 /// Verify and normalise, with the same code as the edge.
 fn read(origin: &Origin, envelope: &Envelope) -> Result<Event, Refusal> {
-    let unverified = Unverified {
+    origin
+        .config
+        .sources
+        .read(&envelope.source, &unverified(envelope))
+}
+
+/// The same for a row of the inbox, where the origin's own observations are too.
+fn read_kept(origin: &Origin, envelope: &Envelope) -> Result<Event, Refusal> {
+    if !is_observed(&envelope.notice) {
+        return read(origin, envelope);
+    }
+    origin
+        .config
+        .sources
+        .read_observed(&envelope.source, &unverified(envelope))
+}
+
+fn unverified(envelope: &Envelope) -> Unverified<'_> {
+    Unverified {
         notice: &envelope.notice,
         headers: &envelope.headers,
         body: &envelope.raw,
         received_at: envelope.received_at,
-    };
-    origin.config.sources.read(&envelope.source, &unverified)
+    }
 }
 
 fn step<'a>(

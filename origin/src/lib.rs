@@ -24,6 +24,7 @@ mod metrics;
     )
 )]
 mod notices;
+mod polls;
 
 pub mod client;
 pub mod clock;

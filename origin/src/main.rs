@@ -6,10 +6,12 @@
 //! standard error, never a value). SIGTERM and SIGINT end `serve` and `work` gracefully.
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 use tokio::signal::unix::{SignalKind, signal};
 use tollgate_origin::client::{Ask, Settings};
+use tollgate_origin::commands::refunds::RefundArguments;
 use tollgate_origin::commands::{self, CommandError, PlanArguments, PlanArgumentsKind, outbox, upkeep};
 use tollgate_origin::config::{self, Config};
 use tollgate_origin::db::tokens::{ArticleId, CompanyId, TokenAmount, TokenKey};
@@ -18,6 +20,7 @@ use tollgate_origin::telemetry;
 use tollgate_shared::config::Fault;
 use tollgate_shared::id::{PaymentId, PlanId, UserId};
 use tollgate_shared::secret::Secret;
+use tollgate_shared::time::{ECPAY_FORMAT, Timestamp};
 use uuid::Uuid;
 
 /// Applies payment events exactly once to a double-entry ledger in Postgres. Settings: see .env.example.
@@ -55,12 +58,15 @@ enum Command {
     /// Ask the origin's service API, from a shell or a CI job: `TOLLGATE_URL`, `TOLLGATE_SERVICE_KEY`.
     #[command(subcommand)]
     Tokens(TokensCommand),
-    /// Decide what has been pending for an hour.
+    /// Decide what has been pending for an hour; compare payments with their providers.
     #[command(subcommand)]
     Reconcile(ReconcileCommand),
     /// What is to be sent: events, mail.
     #[command(subcommand)]
     Outbox(OutboxCommand),
+    /// Pay money back.
+    #[command(subcommand)]
+    Refund(RefundCommand),
 }
 
 #[derive(Subcommand)]
@@ -143,6 +149,60 @@ enum TokensCommand {
 enum ReconcileCommand {
     /// Token records and article jobs.
     Tokens,
+    /// Ask the providers about every payment that was ordered on these days; exit code 1 if anything differs.
+    Payments {
+        /// The first day, such as 2026-11-01, in Asia/Taipei.
+        #[arg(long, value_parser = start_of_day)]
+        from: Timestamp,
+        /// The last day.
+        #[arg(long, value_parser = start_of_day)]
+        to: Timestamp,
+    },
+}
+
+#[derive(Subcommand)]
+enum RefundCommand {
+    /// Ask for a refund; safe to run again with the same key.
+    Request {
+        /// The payment's id.
+        #[arg(long)]
+        payment: PaymentId,
+        /// The provider's number of the charge; needed where there are several.
+        #[arg(long)]
+        charge: Option<String>,
+        /// Whole TWD; absent: what is left.
+        #[arg(long)]
+        amount: Option<i64>,
+        /// Why, for people.
+        #[arg(long)]
+        reason: String,
+        /// Names the request.
+        #[arg(long)]
+        key: String,
+    },
+    /// Print the refunds of a payment, or those that wait for an operator.
+    List {
+        /// The payment's id.
+        #[arg(long)]
+        payment: Option<PaymentId>,
+    },
+    /// The money of a refund that waits for an operator went back: book it.
+    Confirm {
+        /// The refund's id.
+        #[arg(long)]
+        id: Uuid,
+    },
+    /// It did not, and will not.
+    Reject {
+        /// The refund's id.
+        #[arg(long)]
+        id: Uuid,
+    },
+}
+
+fn start_of_day(text: &str) -> Result<Timestamp, &'static str> {
+    let start = format!("{} 00:00:00", text.replace('-', "/"));
+    Timestamp::from_taipei(ECPAY_FORMAT, &start).ok_or("not a day, such as 2026-11-01")
 }
 
 fn token_amount(text: &str) -> Result<TokenAmount, String> {
@@ -345,6 +405,12 @@ async fn run(command: Command) -> Result<(), Failure> {
             let config = Config::from_lookup(&config::environment)?;
             Box::pin(upkeep::reconcile_tokens(config)).await?;
         }
+        Command::Reconcile(ReconcileCommand::Payments { from, to }) => {
+            let config = Config::from_lookup(&config::environment)?;
+            let days = (from, to.plus(Duration::from_hours(24)));
+            Box::pin(commands::reconcile::payments(config, days)).await?;
+        }
+        Command::Refund(command) => refund(command).await?,
     }
     Ok(())
 }
@@ -357,6 +423,37 @@ async fn service_key(command: ServiceKeyCommand) -> Result<(), Failure> {
         ServiceKeyCommand::List => manage::list(&url).await,
     };
     Ok(done.map_err(CommandError::from)?)
+}
+
+async fn refund(command: RefundCommand) -> Result<(), Failure> {
+    let url = database_url()?;
+    match command {
+        RefundCommand::Request {
+            payment,
+            charge,
+            amount,
+            reason,
+            key,
+        } => {
+            let arguments = RefundArguments {
+                payment,
+                charge,
+                amount_minor: amount,
+                reason,
+                key,
+            };
+            commands::refunds::request(&url, &arguments).await?;
+        }
+        RefundCommand::List { payment } => commands::refunds::list(&url, payment).await?,
+        RefundCommand::Confirm { id } => commands::refunds::settle(&url, id, true, has_user_core()).await?,
+        RefundCommand::Reject { id } => commands::refunds::settle(&url, id, false, has_user_core()).await?,
+    }
+    Ok(())
+}
+
+/// Whether news go to user-core: the commands that need no more of the configuration ask for this only.
+fn has_user_core() -> bool {
+    config::environment("USER_CORE_WEBHOOK_URL").is_some_and(|url| !url.trim().is_empty())
 }
 
 fn database_url() -> Result<Secret, Vec<Fault>> {

@@ -25,6 +25,7 @@ pub(crate) mod notices;
 pub(crate) mod outbox;
 pub(crate) mod payments;
 pub(crate) mod plans;
+pub(crate) mod polls;
 pub mod pool;
 pub(crate) mod provider_limits;
 pub(crate) mod refunds;

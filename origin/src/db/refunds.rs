@@ -1,6 +1,6 @@
 //! Refunds, and what is paid back of each charge.
 //!
-//! `refunds` (after it has locked the payment), `effects::refund` → **db::refunds** → Postgres.
+//! `refunds` (after it has locked the payment), `effects::refund` → **these tables' SQL** → Postgres.
 //!
 //! Invariants: the payment's row is the lock of its charges and refunds, so two requests for one charge come one after the
 //! other; `payment_charges.refunded_amount` is moved only with the refund that ends as done, and the table's check keeps

@@ -12,6 +12,7 @@ pub(crate) mod coverage;
 pub(crate) mod expiry;
 pub(crate) mod jobs;
 pub(crate) mod order_number;
+pub(crate) mod payment_poll;
 pub(crate) mod plan;
 pub(crate) mod refund;
 pub(crate) mod standing;

@@ -177,8 +177,12 @@ pub(crate) fn payuni_way(trade: &Trade, wanted: Wanted) -> PayuniWay {
     match &trade.close {
         Some(CloseStatus::Captured) => PayuniWay::Refund,
         Some(CloseStatus::NotRequested | CloseStatus::Canceled) | None if whole => PayuniWay::Cancel,
-        Some(CloseStatus::Requested | CloseStatus::Processing | CloseStatus::NotRequested)
-        | Some(CloseStatus::Canceled)
+        Some(
+            CloseStatus::Requested
+            | CloseStatus::Processing
+            | CloseStatus::NotRequested
+            | CloseStatus::Canceled,
+        )
         | None => PayuniWay::Later,
         Some(CloseStatus::Other(_)) => PayuniWay::Unclear,
     }

@@ -8,13 +8,14 @@
 //! postponed without spending an attempt.
 //! Not here: what is decided (`domain`), leases and retries (`work::outbox`), the wire (`gateway`, `shared::provider`).
 
+mod payment_poll;
 mod refund;
 
 use std::time::Duration;
 
 use serde_json::Value;
 use tollgate_shared::id::MerchantId;
-use tollgate_shared::provider::ServerRequest;
+use tollgate_shared::provider::{Observation, ServerRequest};
 use tollgate_shared::time::Timestamp;
 use uuid::Uuid;
 
@@ -24,13 +25,17 @@ use crate::db::{DbError, Tx};
 use crate::gateway::limiter::{Line, Turn, turn};
 use crate::gateway::provider::{CallError, Shop};
 use crate::gateway::user_core::Client;
+use crate::inbox::accept_observed;
 use crate::telemetry::Chain;
 
 /// Paying a charge back: `{refundId}`.
 pub(crate) const REFUND: &str = "refund";
 
+/// Asking what became of a payment: `{paymentId}`.
+pub(crate) const PAYMENT_POLL: &str = "payment_poll";
+
 /// Every kind of effect that is made here, as `outbox.kind` has it.
-pub(crate) const KINDS: &[&str] = &[REFUND];
+pub(crate) const KINDS: &[&str] = &[PAYMENT_POLL, REFUND];
 
 /// Why an effect was not made, as its row keeps it for a person; no secret and no personal data.
 #[derive(Debug, PartialEq, Eq)]
@@ -112,12 +117,29 @@ fn keys(request: Option<ServerRequest>) -> Result<ServerRequest, Undone> {
     request.ok_or_else(|| Undone::Again("the shop's keys seal nothing".to_owned()))
 }
 
+/// Feeds what a provider answered to the inbox, oldest first. What is known already changes nothing.
+pub(crate) async fn feed(origin: &Origin, shop: Shop<'_>, told: &[Observation]) -> Result<(), Undone> {
+    let source = shop
+        .key()
+        .provider
+        .parse()
+        .map_err(|_| Undone::Never("the provider is no source".to_owned()))?;
+    for observation in told {
+        let now = origin.clock.now();
+        accept_observed(origin, &source, observation, now)
+            .await
+            .map_err(|error| Undone::Again(Chain(&error).to_string()))?;
+    }
+    Ok(())
+}
+
 /// How long a row is ours: longer than the longest call (a charge) with the calls beside it.
 pub(crate) const LEASE: Duration = Duration::from_mins(5);
 
 /// Makes one effect.
 pub(crate) async fn make(desk: Desk<'_>, claimed: &Claimed) -> Result<(), Undone> {
     match claimed.kind.as_str() {
+        PAYMENT_POLL => payment_poll::make(desk, &claimed.payload).await,
         REFUND => refund::make(desk, &claimed.payload).await,
         kind => Err(Undone::Never(format!("{kind} is not made here"))),
     }

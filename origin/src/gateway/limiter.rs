@@ -81,20 +81,11 @@ pub(crate) async fn turn<'a>(
 impl Line<'_> {
     /// Posts, after the spacing where it is not the first call. A 403 silences the shop.
     pub(crate) async fn post(&mut self, request: &ServerRequest) -> Result<Vec<u8>, CallError> {
-        self.post_within(request, provider::TIME_MAX).await
-    }
-
-    /// The same with another time limit.
-    pub(crate) async fn post_within(
-        &mut self,
-        request: &ServerRequest,
-        time_max: Duration,
-    ) -> Result<Vec<u8>, CallError> {
         if self.calls_made > 0 {
             tokio::time::sleep(self.shop.spacing(self.origin)).await;
         }
         self.calls_made = self.calls_made.saturating_add(1);
-        let answer = provider::post(self.client, self.shop, request, time_max).await;
+        let answer = provider::post(self.client, self.shop, request, provider::TIME_MAX).await;
         if matches!(answer, Err(CallError::TooFast)) {
             self.silence().await;
         }

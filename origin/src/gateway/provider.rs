@@ -25,8 +25,6 @@ use crate::db::provider_limits::ShopKey;
 const ANSWER_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Queries and changes of a contract.
 pub(crate) const TIME_MAX: Duration = Duration::from_secs(20);
-/// Charges: PAYUNi waits 60 s for the bank before it answers `UNKNOWN` (reference A.9).
-pub(crate) const CHARGE_TIME_MAX: Duration = Duration::from_secs(75);
 
 /// Why there is no answer to read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

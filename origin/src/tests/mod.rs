@@ -14,6 +14,7 @@ mod inbox;
 mod jobs;
 mod notices;
 mod packs;
+mod payment_polls;
 mod permutations;
 mod provider;
 mod provider_limits;

@@ -9,9 +9,10 @@ use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tollgate_shared::form::{Form, encode};
+use tollgate_shared::provider::ecpay::mac::{Algorithm, check_mac_value};
 use tollgate_shared::provider::payuni::cipher;
 
-use super::notices::PAYUNI;
+use super::notices::{ECPAY, PAYUNI};
 
 /// What a call is answered.
 #[derive(Debug, Clone)]
@@ -139,4 +140,33 @@ pub(crate) fn payuni_reply(inner: &[(&str, &str)]) -> Scripted {
         "Status": inner[0].1, "MerID": PAYUNI[0], "Version": "1.0", "EncryptInfo": sealed, "HashInfo": hash,
     });
     Scripted::Answer(200, reply.to_string())
+}
+
+/// ECPay's answer to `QueryTradeInfo`: `k=v` as it is, not percent-encoded, with a MAC (§1.6).
+pub(crate) fn trade_info(fields: &[(&str, &str)]) -> Scripted {
+    let mut pairs = fields.to_vec();
+    pairs.sort_unstable();
+    let mac = check_mac_value(pairs.iter().copied(), ECPAY[1], ECPAY[2], Algorithm::Sha256);
+    pairs.push(("CheckMacValue", &mac));
+    let text: Vec<String> = pairs
+        .iter()
+        .map(|(name, value)| format!("{name}={value}"))
+        .collect();
+    Scripted::Answer(200, text.join("&"))
+}
+
+/// The fields of an order that is paid by card, or not (`status` 1 or 0).
+pub(crate) fn trade_fields<'a>(order: &'a str, trade: &'a str, status: &'a str) -> Vec<(&'a str, &'a str)> {
+    let paid = status == "1";
+    vec![
+        ("MerchantID", ECPAY[0]),
+        ("MerchantTradeNo", order),
+        ("TradeNo", trade),
+        ("TradeAmt", "300"),
+        ("TradeDate", "2026/11/21 10:00:00"),
+        ("PaymentDate", if paid { "2026/11/21 10:05:00" } else { "" }),
+        ("PaymentType", "Credit_CreditCard"),
+        ("TradeStatus", status),
+        ("ItemName", "Plan pro-month"),
+    ]
 }

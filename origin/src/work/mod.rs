@@ -9,6 +9,7 @@
 
 pub(crate) mod inbox;
 pub(crate) mod outbox;
+pub(crate) mod payment_polls;
 pub(crate) mod reconcile;
 pub(crate) mod timeouts;
 
@@ -31,6 +32,8 @@ const POLL: Duration = Duration::from_secs(1);
 const POLL_TIMEOUTS: Duration = Duration::from_secs(15);
 /// How often pending token records are reconciled (TB-8).
 const POLL_RECONCILE: Duration = Duration::from_hours(1);
+/// How often payments without news are looked at; the first slot of one begins after a quarter of an hour.
+const POLL_PAYMENTS: Duration = Duration::from_mins(5);
 /// How often companies whose tokens fell due are brought up to date.
 const POLL_SWEEP: Duration = Duration::from_mins(1);
 /// How long a row is ours: longer than any send ([`Client`]'s 15 s, mail's 30 s) and any transaction.
@@ -73,6 +76,9 @@ pub async fn run(origin: Arc<Origin>, stop: watch::Receiver<bool>) -> Result<(),
         }),
         keep("token_sweep", POLL_SWEEP, &never, stop.clone(), || {
             reconcile::sweep(&origin)
+        }),
+        keep("payment_polls", POLL_PAYMENTS, &never, stop.clone(), || {
+            payment_polls::round(&origin)
         }),
         keep_listening(&origin, &wakes, stop.clone()),
     );
