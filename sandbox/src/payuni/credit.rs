@@ -3,7 +3,7 @@
 //! a sealed call with a `CreditHash` → **`charge`** → a trade of its own, paid or declined by the card's bank → a sealed
 //! reply of version 1.2 to a request of 1.3.
 //!
-//! Invariants: an order number is good once in ten minutes (UPP01007), looked up and taken under one lock, so a repeat
+//! Invariants: an order number is good once in ten minutes (CREDIT04001), looked up and taken under one lock, so a repeat
 //! whose first answer was lost is refused and never charged twice; an UNKNOWN answer becomes a result a quarter of an
 //! hour later, for queries and, where there is a `NotifyURL`, by a notice (A.9).
 //! Not here: binding a card (`App::act`), raw cards, which are refused (CREDIT02011).
@@ -69,7 +69,9 @@ fn make(
     if hash.is_empty() {
         return Err(Refusal::new("CREDIT02011", "未有信用卡號 No card number"));
     }
-    check_free(world, merchant, fields.text("MerTradeNo"), now)?;
+    // This call's own code for it, as shops' plugins meet it.
+    let repeated = |_| Refusal::new("CREDIT04001", "已存在相同商店訂單編號 MerTradeNo has been used");
+    check_free(world, merchant, fields.text("MerTradeNo"), now).map_err(repeated)?;
     let trade_no = world.numbers.trade_no(Provider::Payuni, now);
     let unknown = || Refusal::new("CREDIT02025", "查無此Token資料 No such token");
     let token = world.tokens.usable(&merchant.id, hash).ok_or_else(unknown)?;

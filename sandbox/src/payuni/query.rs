@@ -56,7 +56,7 @@ fn find(world: &World, merchant: &Merchant, fields: &Fields) -> Result<Trade, Re
     };
     found
         .filter(|trade| trade.merchant_id == merchant.id)
-        .ok_or_else(|| Refusal::undocumented("查無資料 No such trade"))
+        .ok_or_else(|| Refusal::new("QUERY03001", "查無符合訂單資料 No such trade"))
 }
 
 fn as_charge(trade: &Trade, number: &str) -> Trade {

@@ -60,7 +60,7 @@ async fn ec_2_a_stored_card_is_charged_once_per_order_number_and_its_bank_may_de
         ("SUCCESS", "1", "299")
     );
     for (hash, order, status) in [
-        (hash.as_str(), "C_1", "UPP01007"),
+        (hash.as_str(), "C_1", "CREDIT04001"),
         ("CHNONE", "C_2", "CREDIT02025"),
         ("", "C_2", "CREDIT02011"),
     ] {
@@ -132,7 +132,7 @@ async fn pm_8_an_answer_is_lost_or_unknown_and_the_charge_was_made() {
     assert!(lost, "the answer must not arrive");
     assert_eq!(
         stamped(&stage, CREDIT, "1.3", &charge(&hash, "L_1")).await.0,
-        "UPP01007",
+        "CREDIT04001",
         "not twice"
     );
     let query = async |order: &str| {

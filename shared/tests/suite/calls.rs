@@ -301,10 +301,10 @@ fn op_5_payuni_charges_are_asked_for_and_given_back() {
     for reply in [trade_calls::close_reply, trade_calls::cancel_reply] {
         let told = |inner: &str| reply(&payuni(), payuni_reply(inner, None).as_bytes());
         assert_eq!(told("Status=SUCCESS&Message=ok"), Ok(CallReply::Done));
-        let undecided = CallReply::Undecided {
-            code: "UNKNOWN".into(),
-        };
-        assert_eq!(told("Status=UNKNOWN"), Ok(undecided));
+        for code in ["UNKNOWN", "API00009", "CLOSE00000"] {
+            let undecided = CallReply::Undecided { code: code.into() };
+            assert_eq!(told(&format!("Status={code}")), Ok(undecided));
+        }
         assert!(matches!(
             told("Status=CLOSE02010&Message=no"),
             Ok(CallReply::Refused { .. })
@@ -358,6 +358,16 @@ fn op_5_payuni_trades_are_read_row_by_row() {
         codes,
         [CodeIssued, Failed, Canceled, Expired, AwaitingReview, Unpaid]
     );
+    for (refusal, unknown) in [
+        (r#"{"Status":"QUERY03001"}"#.to_owned(), true),
+        (payuni_reply("Status=QUERY03001&Message=x", None), true),
+        (r#"{"Status":"API00009"}"#.to_owned(), false),
+        (r#"{"Status":"QUERY02009"}"#.to_owned(), false),
+        ("<html>".to_owned(), false),
+    ] {
+        let error = trade_calls::trades(&payuni(), refusal.as_bytes()).unwrap_err();
+        assert_eq!(trade_calls::is_unknown_trade(&error), unknown, "{refusal}");
+    }
     let missing = payuni_reply(
         "Status=SUCCESS&Result[0][MerTradeNo]=A1&Result[0][TradeAmt]=1",
         None,

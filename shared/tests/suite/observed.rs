@@ -657,11 +657,42 @@ fn pu_6_a_charge_of_a_stored_card_is_told_by_its_reply() {
         matches!(told(reply(&[("TradeStatus", "")])).fact, Fact::PaymentHeld(_)),
         "no state, no money"
     );
-    assert_eq!(reply(&[("Status", "UPP01007")]), ChargeReply::Duplicate);
-    let twice = charge_reply(&changed(&[("Status", "UPP01007")]));
+}
+
+/// A retry's answer must not be taken for the charge's: the first one may have taken the money (reference A.12, lessons).
+#[test]
+fn pu_6_a_repeated_charge_is_no_refusal() {
+    for code in ["UPP01007", "CREDIT04001", "API00009"] {
+        let twice = charge_reply(&changed(&[("Status", code), ("TradeStatus", "2")]));
+        let charge = charge_of("ORD_20260901-7");
+        let reply = payuni_observe::charge(&payuni(), &charge, &twice);
+        assert_eq!(reply, Ok(ChargeReply::Duplicate), "{code}");
+        assert!(
+            observed("payuni", CHARGE_REPLY, &twice).is_err(),
+            "{code} says nothing of the charge"
+        );
+        let notice = changed(&[("Status", code), ("TradeStatus", "2")]);
+        let event = read(&payuni(), "payment", &payuni_body(&notice)).unwrap();
+        assert!(matches!(event.fact, Fact::PaymentHeld(_)), "{event:?}");
+    }
+    // A fault inside PAYUNi is no refusal either.
+    for code in ["CREDIT00000", "UPP00000"] {
+        let inner = changed(&[("Status", code), ("TradeStatus", "2")]);
+        let charge = charge_of("ORD_20260901-7");
+        let reply = payuni_observe::charge(&payuni(), &charge, &charge_reply(&inner)).unwrap();
+        assert!(matches!(told(reply).fact, Fact::PaymentHeld(_)), "{code}");
+        let unsealed = format!(r#"{{"Status":"{code}"}}"#);
+        assert_eq!(
+            payuni_observe::charge(&payuni(), &charge, unsealed.as_bytes()),
+            Ok(ChargeReply::Undecided)
+        );
+    }
+    let declined = changed(&[("Status", "CREDIT05002"), ("TradeStatus", "2")]);
+    let charge = charge_of("ORD_20260901-7");
+    let reply = payuni_observe::charge(&payuni(), &charge, &charge_reply(&declined)).unwrap();
     assert!(
-        observed("payuni", CHARGE_REPLY, &twice).is_err(),
-        "it says nothing of the charge"
+        matches!(told(reply).fact, Fact::PaymentFailed(_)),
+        "a refusal is one"
     );
 }
 

@@ -5,9 +5,9 @@
 //! The agreement is made on PAYUNi's page (`checkout::agreement_form`); its notice carries the CreditHash, a
 //! [`StoredCredential`]. Card data never come near us. Needs a contract of its own and a bound address (reference A.11).
 //! Invariant: the CreditHash leaves only inside a sealed request, whose `Debug` therefore shows nothing of it.
-//! A charge is not idempotent at PAYUNi. It refuses the same `MerTradeNo` for 10 minutes only (`UPP01007`), and a bank may
-//! decide after 15: so a charge that was sent and has no answer is asked for (`trade_calls::query_request`) and not sent
-//! again until PAYUNi does not know it after that time, and then under the same number.
+//! A charge is not idempotent at PAYUNi. It refuses the same `MerTradeNo` for 10 minutes only, and a bank may decide after 15:
+//! so a charge that was sent and has no answer is asked for (`trade_calls::query_request`) and not sent again until PAYUNi
+//! does not know it after that time (`trade_calls::is_unknown_trade`), and then under the same number.
 //! Not here: when to charge (`origin::domain`).
 
 use super::Payuni;

@@ -13,8 +13,8 @@ use std::collections::BTreeMap;
 use super::credit::StoredCharge;
 use super::period_calls::{period, queried};
 use super::reply::{CallReply, Reply, ReplyError, SUCCESS, outcome};
-use super::verify::observed::{is_duplicate_number, read, tells_of_trade};
-use super::wire::Fields;
+use super::verify::observed::{read, tells_of_trade};
+use super::wire::{Fields, is_repeat};
 use super::{Payuni, reply};
 use crate::provider::{CHARGE_REPLY, OBSERVED_PAYMENT, OBSERVED_PERIOD, Observation, Refusal};
 
@@ -25,7 +25,7 @@ pub enum ChargeReply {
     Told(Box<Observation>),
     /// The bank has not decided, and nothing names our order: ask [`trades`].
     Undecided,
-    /// The order number was used within 10 minutes: the charge was sent before. [`trades`] tells how it went.
+    /// The order number was used, or the same call is being worked on: the charge was sent before. [`trades`] tells how it went.
     Duplicate,
     /// PAYUNi refused the call without a word on our order (a faulty request, an unknown CreditHash). This call charged
     /// nothing; of an earlier one under the same number it says nothing (`credit`: ask first, then send again).
@@ -64,7 +64,7 @@ pub fn periods(payuni: &Payuni, json: &[u8]) -> Result<Vec<Observation>, ReplyEr
 /// Reads the reply of `/api/credit` to `charge`. One that names another charge is an error, and nothing is known then.
 pub fn charge(payuni: &Payuni, charge: &StoredCharge, json: &[u8]) -> Result<ChargeReply, ReplyError> {
     let (call, reply) = outcome(payuni, json)?;
-    if is_duplicate_number(&reply.status) {
+    if is_repeat(&reply.status) {
         return Ok(ChargeReply::Duplicate);
     }
     let named = Fields::Row(&reply.fields).filled("MerTradeNo");

@@ -44,7 +44,7 @@ pub enum PeriodChangeReply {
         /// A reauth's `PeriodOrderNo`, as it came (a number in the request; what the reply holds is not documented).
         period_order_no: Option<String>,
     },
-    /// `UNKNOWN`: the bank has not decided about a reauth; ask for the schedule.
+    /// Nobody knows yet (`UNKNOWN`, `API00009` and their like); ask for the schedule.
     Undecided,
     /// `PMDF02013`: it has ended. For `End` this is what was wanted.
     AlreadyEnded,

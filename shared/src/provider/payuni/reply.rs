@@ -63,7 +63,7 @@ pub enum ReplyError {
 pub enum CallReply {
     /// `SUCCESS`
     Done,
-    /// `UNKNOWN`, `UNAPPROVED`: the bank has not decided. It may yet be done: ask before calling again.
+    /// Nobody knows yet (`UNKNOWN`, `API00009` and their like). It may be done, or be done later: ask before calling again.
     Undecided {
         /// `Status`
         code: String,

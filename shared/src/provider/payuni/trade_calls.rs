@@ -195,6 +195,13 @@ pub fn trades(payuni: &Payuni, json: &[u8]) -> Result<Vec<Trade>, ReplyError> {
         .collect()
 }
 
+/// Whether a query was refused because PAYUNi knows no such trade (`QUERY03001`, 查無符合訂單資料): nothing was charged under
+/// the number yet. Every other refusal says nothing of the trade.
+#[must_use]
+pub fn is_unknown_trade(error: &ReplyError) -> bool {
+    matches!(error, ReplyError::Refused { status, .. } if status == "QUERY03001")
+}
+
 /// Reads the answer of `/api/trade/close`.
 pub fn close_reply(payuni: &Payuni, json: &[u8]) -> Result<CallReply, ReplyError> {
     outcome(payuni, json).map(|(call, _)| call)

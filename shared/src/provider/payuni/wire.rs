@@ -162,9 +162,25 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// Whether a `Status` says that nobody knows yet.
+/// Whether a `Status` says that nobody knows yet: the bank has not answered or reviews, the same call came before, or PAYUNi
+/// failed by itself (系統異常: `UPP00000`, `CREDIT00000`, one in every family of codes).
 pub(super) fn is_undecided(status: &str) -> bool {
-    status.eq_ignore_ascii_case("UNKNOWN") || status.eq_ignore_ascii_case("UNAPPROVED")
+    let is_fault = status
+        .strip_suffix("00000")
+        .is_some_and(|family| !family.is_empty() && family.bytes().all(|byte| byte.is_ascii_uppercase()));
+    is_fault
+        || is_repeat(status)
+        || status.eq_ignore_ascii_case("UNKNOWN")
+        || status.eq_ignore_ascii_case("UNAPPROVED")
+}
+
+/// Whether a `Status` says that the order number was used (已存在相同商店訂單編號) or that the same data are being worked on
+/// (`API00009`). That refuses the second call and says nothing of the first, which may have charged the card.
+///
+/// The pages answer `UPP01007` (A.12). For `/api/credit` no document at hand names a code: shops' plugins meet
+/// `CREDIT04001`; `CREDIT01007` would be numbered like the pages' and costs a query if it means something else.
+pub(super) fn is_repeat(status: &str) -> bool {
+    matches!(status, "UPP01007" | "CREDIT04001" | "CREDIT01007" | "API00009")
 }
 
 /// The inner `Status`.
@@ -172,7 +188,7 @@ pub(super) fn is_undecided(status: &str) -> bool {
 pub(super) enum Status<'a> {
     /// Done as asked; for money it needs a TradeStatus of 1 as well (reference A.9).
     Success,
-    /// No answer of the bank yet, or under review.
+    /// Nobody knows yet ([`is_undecided`]).
     Held(&'a str),
     /// An error code; never a success, whatever it is called (no list of them is published).
     Code(&'a str),

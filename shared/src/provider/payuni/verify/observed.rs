@@ -19,7 +19,7 @@ use crate::event::Event;
 use crate::form::{self, Form};
 use crate::id::MerchantId;
 use crate::provider::payuni::reply::{Reply, ReplyError, SUCCESS};
-use crate::provider::payuni::wire::Fields;
+use crate::provider::payuni::wire::{Fields, is_repeat};
 use crate::provider::payuni::{Payuni, normalise, period_calls, reply, trade_calls};
 use crate::provider::{CHARGE_REPLY, OBSERVED_PAYMENT, OBSERVED_PERIOD, Refusal};
 
@@ -154,17 +154,12 @@ fn period(reply: &Reply) -> Result<Words, Refusal> {
 }
 
 fn charge(reply: &Reply) -> Result<Words, Refusal> {
-    if is_duplicate_number(&reply.status) {
+    if is_repeat(&reply.status) {
         return Err(Refusal::Malformed(
             "a repeated order number says nothing of the charge that has it: query it",
         ));
     }
     Ok(Words::of(Fields::Row(&reply.fields), &PAYMENT_FIELDS))
-}
-
-/// `UPP01007`: the order number was used within 10 minutes (A.12); `/api/credit` numbers its codes alike.
-pub(in crate::provider::payuni) fn is_duplicate_number(status: &str) -> bool {
-    matches!(status, "UPP01007" | "CREDIT01007")
 }
 
 fn only_row(reply: &Reply) -> Result<Fields<'_>, Refusal> {
