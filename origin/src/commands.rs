@@ -6,6 +6,7 @@
 //! rounds that are under way. Standard output carries answers and ready lines only.
 //! Failure: one [`CommandError`], printed once by `main`.
 
+pub mod jobs;
 pub mod outbox;
 pub mod reconcile;
 pub mod refunds;
@@ -66,6 +67,12 @@ pub enum CommandError {
     /// A refund was not begun or not ended.
     #[error("{0}")]
     Refund(String),
+    /// Another instance runs the job.
+    #[error("job {0} is being run by another instance")]
+    JobRunning(&'static str),
+    /// The job failed; the row and the log say why.
+    #[error("job {0} failed")]
+    JobFailed(&'static str),
     /// The arguments make no plan.
     #[error("not a plan: {0}")]
     Plan(&'static str),

@@ -9,6 +9,7 @@
 
 mod gateway;
 mod notices;
+mod upkeep;
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -24,6 +25,7 @@ use tollgate_shared::secret::{Rotating, Secret};
 
 pub use self::gateway::GatewayConfig;
 pub use self::notices::{MailConfig, NoticesConfig};
+pub use self::upkeep::UpkeepConfig;
 use crate::telemetry::{LogLevel, NotALevel};
 
 /// What `serve` and `work` need.
@@ -48,8 +50,8 @@ pub struct Config {
     pub jobs: JobsConfig,
     /// Deductions that may wait for a batch, in each queue; `None` where batching is off.
     pub token_queue_max: Option<usize>,
-    /// Whether the clock can be moved over the signed hop. Never in production.
-    pub test_clock: bool,
+    /// What happens beside the payments: retention, the test clock.
+    pub upkeep: UpkeepConfig,
 }
 
 /// Settings of checkout.
@@ -156,7 +158,7 @@ impl Config {
         let gateway = gateway::gateway(&mut reader);
         let jobs = jobs(&mut reader);
         let token_queue_max = token_queue(&mut reader);
-        let test_clock = switch(&mut reader, "TEST_CLOCK", false);
+        let upkeep = upkeep::upkeep(&mut reader);
         reader.parsed_or("LOG_LEVEL", LogLevel::INFO, &NotALevel.to_string());
         for fault in source_faults(&sources) {
             reader.fault(&fault.setting, &fault.reason);
@@ -174,7 +176,7 @@ impl Config {
             gateway,
             jobs,
             token_queue_max,
-            test_clock,
+            upkeep,
         })
     }
 }

@@ -71,7 +71,7 @@ impl Origin {
     /// The service of a configuration, on the machine's clock. Connects to nothing yet.
     pub fn new(config: Config) -> Result<Self, DbError> {
         let database = Database::new(&PoolSettings::new(config.database_url.clone()))?;
-        if !config.test_clock {
+        if !config.upkeep.test_clock {
             return Ok(Self::with_parts(config, database, Arc::new(SystemClock)));
         }
         let clock = ShiftedClock::default();

@@ -12,11 +12,12 @@ use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 use tokio::signal::unix::{SignalKind, signal};
 use tollgate_origin::client::{Ask, Settings};
 use tollgate_origin::commands::refunds::RefundArguments;
-use tollgate_origin::commands::{self, CommandError, PlanArguments, PlanArgumentsKind, outbox, upkeep};
+use tollgate_origin::commands::{self, CommandError, PlanArguments, PlanArgumentsKind, jobs, outbox, upkeep};
 use tollgate_origin::config::{self, Config};
 use tollgate_origin::db::tokens::{ArticleId, CompanyId, TokenAmount, TokenKey};
 use tollgate_origin::service_keys::{Scope, manage};
 use tollgate_origin::telemetry;
+use tollgate_origin::work::schedule::ScheduledJob;
 use tollgate_shared::config::Fault;
 use tollgate_shared::id::{PaymentId, PlanId, UserId};
 use tollgate_shared::secret::Secret;
@@ -67,6 +68,9 @@ enum Command {
     /// Pay money back.
     #[command(subcommand)]
     Refund(RefundCommand),
+    /// What runs at fixed times.
+    #[command(subcommand)]
+    Job(JobCommand),
 }
 
 #[derive(Subcommand)]
@@ -203,6 +207,17 @@ enum RefundCommand {
 fn start_of_day(text: &str) -> Result<Timestamp, &'static str> {
     let start = format!("{} 00:00:00", text.replace('-', "/"));
     Timestamp::from_taipei(ECPAY_FORMAT, &start).ok_or("not a day, such as 2026-11-01")
+}
+
+#[derive(Subcommand)]
+enum JobCommand {
+    /// Print every job: when it ran, what it did, when it runs again.
+    List,
+    /// Run one now; exit code 1 if it fails or is being run elsewhere.
+    Run {
+        /// Its name, as `list` prints it.
+        name: ScheduledJob,
+    },
 }
 
 fn token_amount(text: &str) -> Result<TokenAmount, String> {
@@ -411,6 +426,11 @@ async fn run(command: Command) -> Result<(), Failure> {
             Box::pin(commands::reconcile::payments(config, days)).await?;
         }
         Command::Refund(command) => refund(command).await?,
+        Command::Job(JobCommand::List) => jobs::list(&database_url()?).await?,
+        Command::Job(JobCommand::Run { name }) => {
+            let config = Config::from_lookup(&config::environment)?;
+            Box::pin(jobs::run(config, name)).await?;
+        }
     }
     Ok(())
 }

@@ -19,7 +19,7 @@ use crate::config::Config;
 use crate::db::{Database, DbError, PoolSettings, Tx, company_members, ledger, tokens};
 use crate::domain::tokens::CompanyId;
 use crate::gateway::user_core::Client;
-use crate::jobs::reconcile::{Pass, reconcile};
+use crate::jobs::reconcile::reconcile;
 
 /// `tollgate ledger verify`: rebuilds every balance from entries and says what differs.
 pub async fn ledger_verify(database_url: &Secret) -> Result<(), CommandError> {
@@ -52,19 +52,12 @@ pub(crate) async fn faults(database: &Database) -> Result<Vec<String>, DbError> 
 pub async fn reconcile_tokens(config: Config) -> Result<(), CommandError> {
     let origin = Arc::new(Origin::new(config)?);
     let pass = reconcile(&origin, &Client::new()?).await?;
-    print_line(&line(&pass))?;
+    let mut line = pass.shown();
+    if let Some(members) = line.as_object_mut() {
+        members.insert("event".to_owned(), json!("reconciled"));
+    }
+    print_line(&line)?;
     Ok(())
-}
-
-fn line(pass: &Pass) -> serde_json::Value {
-    json!({
-        "event": "reconciled",
-        "found": pass.found,
-        "deducted": pass.deducted,
-        "failed": pass.failed,
-        "left": pass.left,
-        "errors": pass.errors,
-    })
 }
 
 /// `tollgate company put`: puts a user into a company.

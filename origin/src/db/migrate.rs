@@ -83,6 +83,7 @@ const VERSIONED: &[(&str, &str)] = &[
         sql_file!("versioned/V14__subscriptions.sql"),
     ),
     ("V15__notices.sql", sql_file!("versioned/V15__notices.sql")),
+    ("V18__retention.sql", sql_file!("versioned/V18__retention.sql")),
 ];
 
 /// Applied every time, in this order. A test compares this list with the folder.

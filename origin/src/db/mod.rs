@@ -29,6 +29,8 @@ pub(crate) mod polls;
 pub mod pool;
 pub(crate) mod provider_limits;
 pub(crate) mod refunds;
+pub(crate) mod retention;
+pub(crate) mod scheduled_jobs;
 pub(crate) mod service_keys;
 pub mod sqlstate;
 pub mod tokens;

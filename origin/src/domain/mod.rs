@@ -7,6 +7,7 @@
 //! Not here: what must hold whatever writes (constraints and functions in `migrations/`).
 
 pub(crate) mod backoff;
+pub(crate) mod cadence;
 pub(crate) mod charge;
 pub(crate) mod coverage;
 pub(crate) mod expiry;

@@ -1,6 +1,6 @@
 //! Reconciliation: pending records that nobody decided are decided (TB-8).
 //!
-//! `work` (hourly), `tollgate reconcile tokens` → **reconcile** → `work_lookup` asks → `report` or `db::tokens` decides.
+//! `work::schedule` (hourly), `tollgate reconcile tokens` → **reconcile** → `work_lookup` asks → `report` or `db::tokens` decides.
 //!
 //! A pass reads what has been pending for an hour, oldest first, and deals with each in a transaction of its own, after
 //! asking and never while asking. Invariants: an error about one leaves the others their turn; no answer decides
@@ -9,6 +9,7 @@
 
 use std::collections::BTreeMap;
 
+use serde_json::{Value, json};
 use tollgate_shared::time::Timestamp;
 use uuid::Uuid;
 
@@ -37,6 +38,19 @@ pub(crate) struct Pass {
     pub(crate) left: u64,
     /// What went wrong, by its words.
     pub(crate) errors: BTreeMap<String, u64>,
+}
+
+impl Pass {
+    /// The figures, as commands and jobs show them.
+    pub(crate) fn shown(&self) -> Value {
+        json!({
+            "found": self.found,
+            "deducted": self.deducted,
+            "failed": self.failed,
+            "left": self.left,
+            "errors": self.errors,
+        })
+    }
 }
 
 /// What became of one.

@@ -20,6 +20,7 @@ mod provider;
 mod provider_limits;
 mod purchases;
 mod refunds;
+mod schedule;
 mod service;
 mod smtp;
 pub(crate) mod stage;

@@ -1,17 +1,19 @@
-//! The loops behind the service: what did not apply, what is to be sent, what has waited too long, what nobody decided.
+//! The loops behind the service: what did not apply, what is to be sent, what has waited too long, what has its hour.
 //!
-//! Postgres (rows that are due) → **work** → `inbox::retry`, `gateway`, `domain::standing`, `jobs::reconcile`.
+//! Postgres (rows that are due) → **work** → `inbox::retry`, `gateway`, `domain::standing`, scheduled jobs.
 //!
 //! Invariants (DESIGN.md, 6 and 7): rows are leased, and nothing that calls the network holds a transaction; every
 //! row ends as done or dead; several processes may work side by side. A NOTIFY wakes the outbox loops at once,
 //! polling stands behind it. An error of the database ends a round, never a loop.
 //! Not here: what the delays are (`domain::backoff`).
 
+mod cleanup;
 pub(crate) mod inbox;
 pub(crate) mod outbox;
 pub(crate) mod payment_polls;
-pub(crate) mod reconcile;
+pub mod schedule;
 pub(crate) mod timeouts;
+pub(crate) mod tokens;
 
 use std::future::Future;
 use std::sync::Arc;
@@ -30,10 +32,10 @@ use crate::work::outbox::Lane;
 const POLL: Duration = Duration::from_secs(1);
 /// How often payments that wait are looked at; a timeout is counted in minutes.
 const POLL_TIMEOUTS: Duration = Duration::from_secs(15);
-/// How often pending token records are reconciled (TB-8).
-const POLL_RECONCILE: Duration = Duration::from_hours(1);
 /// How often payments without news are looked at; the first slot of one begins after a quarter of an hour.
 const POLL_PAYMENTS: Duration = Duration::from_mins(5);
+/// How often the times of scheduled jobs are looked at; they are given to the minute.
+const POLL_JOBS: Duration = Duration::from_secs(15);
 /// How often companies whose tokens fell due are brought up to date.
 const POLL_SWEEP: Duration = Duration::from_mins(1);
 /// How long a row is ours: longer than any send ([`Client`]'s 15 s, mail's 30 s) and any transaction.
@@ -71,11 +73,11 @@ pub async fn run(origin: Arc<Origin>, stop: watch::Receiver<bool>) -> Result<(),
         keep("timeouts", POLL_TIMEOUTS, &never, stop.clone(), || {
             timeouts::round(&origin)
         }),
-        keep("reconcile", POLL_RECONCILE, &never, stop.clone(), || {
-            reconcile::round(&origin, &client)
+        keep("schedule", POLL_JOBS, &never, stop.clone(), || {
+            schedule::round(&origin, &client)
         }),
         keep("token_sweep", POLL_SWEEP, &never, stop.clone(), || {
-            reconcile::sweep(&origin)
+            tokens::round(&origin)
         }),
         keep("payment_polls", POLL_PAYMENTS, &never, stop.clone(), || {
             payment_polls::round(&origin)

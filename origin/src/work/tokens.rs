@@ -1,29 +1,20 @@
-//! Once an hour: token records that nobody decided, and companies whose quota or buckets fell due.
+//! Companies whose quota or buckets fell due, and that nobody asks about.
 //!
-//! **round** → `jobs::reconcile` (TB-8); **sweep** → `token_expire_due`.
+//! `company_subscriptions` that are due → **round** → `token_expire_due`.
 //!
-//! Invariant: correctness depends on neither: what is due is applied by whoever touches a company, and a pending record
-//! holds no more than its reservation. They keep figures fresh and records from waiting for ever.
+//! Invariant: correctness does not depend on it: what is due is applied by whoever touches a company. It keeps figures
+//! fresh. Not here: pending records (`jobs::reconcile`, a scheduled job).
 
 use super::Round;
 use crate::Origin;
 use crate::db::tokens::{self, TokenError};
 use crate::db::{DbError, Tx};
-use crate::gateway::user_core::Client;
-use crate::jobs::reconcile::reconcile;
 
 /// Companies in one transaction of the sweep: each is locked until it commits.
 const COMPANIES: i32 = 50;
 
-/// One pass of reconciliation.
-pub(crate) async fn round(origin: &Origin, client: &Client) -> Result<Round, DbError> {
-    reconcile(origin, client).await?;
-    // A pass looks at everything once; what it leaves is for the next hour.
-    Ok(Round::Idle)
-}
-
 /// Brings some companies up to date.
-pub(crate) async fn sweep(origin: &Origin) -> Result<Round, DbError> {
+pub(crate) async fn round(origin: &Origin) -> Result<Round, DbError> {
     let now = origin.clock.now();
     let expire = |tx: Tx| async move { tokens::expire_due(&tx, COMPANIES, now).await };
     match origin.database.run_tx("token_sweep", expire).await {
