@@ -165,6 +165,16 @@ fn op_5_columns_are_found_by_name_and_cells_in_every_writing() {
         ]
     );
     assert_eq!((lines[0].fee_hundredths(), lines[0].net_hundredths), (None, None));
+    // A file without paid dates begins the status with one.
+    let text = "廠商訂單編號,綠界訂單編號,付款狀態,交易金額\n=\"T1\",=17,\"2026-11-01 09:31:02 已付款\",=300\nT2,18,已付款,300";
+    let paid_at = read(text.as_bytes())
+        .unwrap()
+        .into_iter()
+        .map(|line| line.paid_at.map(|at| at.to_string()));
+    assert_eq!(
+        paid_at.collect::<Vec<_>>(),
+        [Some("2026-11-01T01:31:02Z".to_owned()), None]
+    );
     // A remark of characters that Big5 lacks spoils only itself.
     let mut bytes = big5("廠商訂單編號,廠商備註,綠界訂單編號,交易金額\r\n=\"T1\",=\"");
     bytes.extend([0xff, 0x80, 0xa4]);

@@ -289,7 +289,7 @@ impl Line<'_> {
             method: self.text(METHOD),
             payout_status: self.text(PAYOUT_STATUS),
             ordered_at: self.optional(ORDERED_AT, time)?,
-            paid_at: self.optional(PAID_AT, time)?,
+            paid_at: self.optional(PAID_AT, time)?.or_else(|| self.time_of_status()),
             refunded_at: self.optional(REFUNDED_AT, time)?,
         })
     }
@@ -317,6 +317,11 @@ impl Line<'_> {
             "" | "-" => Ok(None),
             cell => parse(cell).map(Some).ok_or_else(|| self.wrong(column)),
         }
+    }
+
+    /// Files without a column of paid dates were seen to begin the status with the time: `2026-11-01 09:31:02 已付款`.
+    fn time_of_status(&self) -> Option<Timestamp> {
+        self.cell(STATUS).get(..19).and_then(time)
     }
 
     fn text(&self, column: Column) -> Option<String> {
