@@ -12,6 +12,7 @@ pub mod reconcile;
 pub mod refunds;
 pub mod upkeep;
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::io::Write as _;
 use std::sync::Arc;
@@ -198,6 +199,7 @@ fn plan(arguments: PlanArguments) -> Result<Plan, CommandError> {
         name: arguments.name,
         price: Money::twd(arguments.amount_minor),
         kind: kind(arguments.kind, arguments.subscription_type, arguments.tokens)?,
+        limits: BTreeMap::new(),
     })
 }
 

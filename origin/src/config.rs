@@ -9,6 +9,7 @@
 
 mod gateway;
 mod notices;
+mod subscriptions;
 mod upkeep;
 
 use std::collections::BTreeSet;
@@ -25,6 +26,7 @@ use tollgate_shared::secret::{Rotating, Secret};
 
 pub use self::gateway::GatewayConfig;
 pub use self::notices::{MailConfig, NoticesConfig};
+pub use self::subscriptions::SubscriptionsConfig;
 pub use self::upkeep::UpkeepConfig;
 use crate::telemetry::{LogLevel, NotALevel};
 
@@ -46,6 +48,8 @@ pub struct Config {
     pub notices: NoticesConfig,
     /// How fast providers may be called.
     pub gateway: GatewayConfig,
+    /// How subscriptions are run (EC-1, EC-2).
+    pub subscriptions: SubscriptionsConfig,
     /// Metered jobs (TB-7, TB-8).
     pub jobs: JobsConfig,
     /// Deductions that may wait for a batch, in each queue; `None` where batching is off.
@@ -156,6 +160,7 @@ impl Config {
         let user_core = receiver(&mut reader, "USER_CORE_WEBHOOK_URL", "USER_CORE_WEBHOOK_SECRET");
         let notices = notices::notices(&mut reader);
         let gateway = gateway::gateway(&mut reader);
+        let subscriptions = subscriptions::subscriptions(&mut reader);
         let jobs = jobs(&mut reader);
         let token_queue_max = token_queue(&mut reader);
         let upkeep = upkeep::upkeep(&mut reader);
@@ -174,6 +179,7 @@ impl Config {
             user_core,
             notices,
             gateway,
+            subscriptions,
             jobs,
             token_queue_max,
             upkeep,

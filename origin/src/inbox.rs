@@ -28,6 +28,7 @@ use crate::db::{DbError, Retry, Tx};
 use crate::domain::backoff::{self, Next};
 use crate::entropy;
 use crate::http::answer::{internal, unavailable};
+use crate::subscriptions::FoundBy;
 use crate::telemetry::Chain;
 
 /// `inbox_events_raw_bounded`: what the edge's cap lets through (DESIGN.md, Edge).
@@ -264,7 +265,7 @@ fn unverified(envelope: &Envelope) -> Unverified<'_> {
 }
 
 fn step<'a>(
-    origin: &Origin,
+    origin: &'a Origin,
     tx: &'a Tx,
     event: &'a Event,
     envelope: &Envelope,
@@ -279,6 +280,8 @@ fn step<'a>(
         received_at: envelope.received_at,
         now,
         to_user_core: origin.config.user_core.is_some(),
+        found_by: FoundBy::from_notice(&envelope.notice),
+        subscriptions: origin.subscriptions(),
     }
 }
 

@@ -3,10 +3,10 @@
 //! inbox → **apply** (load → ask `domain` → write) → ledger, event log, outbox.
 //!
 //! Invariants: everything an event does is in one transaction (a savepoint of the inbox's); locks are taken in one
-//! order: payment, the user's ledger accounts, the user, and last the company with its token accounts, which is the
-//! lock that spending waits for (what spends tokens locks companies alone, so nothing waits in a circle). An event that
-//! does not match what we ordered is a dispute and a success. Nothing in here calls the network. Each kind of fact has its file; the match below has no default, so
-//! a new kind of fact does not compile until it is decided.
+//! order: payment, the user's ledger accounts, the subscription, the user, and last the company with its token accounts,
+//! which is the lock that spending waits for (what spends tokens locks companies alone, so nothing waits in a circle). An
+//! event that does not match what we ordered is a dispute and a success. Nothing in here calls the network. Each kind of
+//! fact has its file; the match below has no default, so a new kind of fact does not compile until it is decided.
 //! Failure: [`ApplyError`]; the inbox keeps the event and tries again.
 
 mod book;
@@ -28,6 +28,7 @@ use crate::db::payments::{self, Payment};
 use crate::db::tokens::TokenError;
 use crate::db::{DbError, Retry, Tx};
 use crate::ledger::PostingError;
+use crate::subscriptions::{Context, FoundBy};
 
 use decline::Refused;
 pub(crate) use recompute::{payment_by_time, user as recompute_user};
@@ -49,19 +50,27 @@ pub(crate) struct Step<'a> {
     pub(crate) now: Timestamp,
     /// Whether user-core wants to know.
     pub(crate) to_user_core: bool,
+    /// Who told: the provider unasked, or asked.
+    pub(crate) found_by: FoundBy,
+    /// The rules of subscriptions.
+    pub(crate) subscriptions: Context<'a>,
 }
 
 impl Step<'_> {
     /// When it happened: as the provider tells it, else when we heard of it.
-    fn occurred_at(&self) -> Timestamp {
+    pub(crate) fn occurred_at(&self) -> Timestamp {
         self.event.occurred_at.unwrap_or(self.received_at)
     }
 
-    /// Finds and locks the payment that the event speaks of.
+    /// Finds and locks the payment that the event speaks of: by its own number, or by that of a charge that we made.
     async fn payment(&self) -> Result<Option<Payment>, DbError> {
-        match &self.event.order {
-            Some(order) => payments::lock_by_order(self.tx, self.event.source.as_str(), order).await,
-            None => Ok(None),
+        let Some(order) = &self.event.order else {
+            return Ok(None);
+        };
+        let source = self.event.source.as_str();
+        match payments::lock_by_order(self.tx, source, order).await? {
+            Some(payment) => Ok(Some(payment)),
+            None => payments::lock_by_charge(self.tx, source, order).await,
         }
     }
 }
@@ -161,7 +170,7 @@ pub(crate) async fn apply(step: Step<'_>) -> Result<Outcome, ApplyError> {
         Fact::PeriodPaid(charge, period) => settle::settle(step, charge, Some(period)).await,
         Fact::PaymentFailed(decline) => decline::note(step, decline, Refused::Attempt).await,
         Fact::PaymentCanceled(decline) => decline::note(step, decline, Refused::Canceled).await,
-        Fact::PeriodFailed(decline, _) => decline::note(step, decline, Refused::Period).await,
+        Fact::PeriodFailed(decline, period) => decline::note(step, decline, Refused::Period(period)).await,
         Fact::CodeIssued(code) => code::store(step, code).await,
         Fact::PaymentHeld(undecided) => code::wait_for_bank(step, undecided).await,
         Fact::Refunded(charge) => refund::refund(step, charge).await,

@@ -96,5 +96,7 @@ pub(crate) async fn user(tx: &Tx, user: &UserId, now: Timestamp) -> Result<(), D
     users::lock(tx, user).await?;
     let charges = users::charges(tx, user).await?;
     let latest = users::latest_payment_status(tx, user).await?;
-    users::save(tx, user, &user_standing(&charges, latest), now).await
+    let subscriptions = users::subscriptions(tx, user).await?;
+    let standing = user_standing(&charges, &subscriptions, latest, now);
+    users::save(tx, user, &standing, now).await
 }

@@ -15,6 +15,7 @@ use crate::db::payments::{self, Inserted, Payment};
 use crate::db::refunds::{self, Refund, RefundStatus};
 use crate::domain::charge::DisputeKind;
 use crate::refunds::book::{self, Happened};
+use crate::subscriptions::{Attempt, note_attempt};
 
 /// Books a refund, or disputes it.
 pub(super) async fn refund(step: Step<'_>, charge: &Charge) -> Result<Outcome, ApplyError> {
@@ -50,6 +51,7 @@ async fn reverse(step: Step<'_>, payment: &Payment, charge: &Charge) -> Result<(
     let number = charge.provider_payment_id.as_str();
     payments::mark_refunded(step.tx, payment, number, step.occurred_at()).await?;
     super::book::reversal(step, payment, charge).await?;
+    note_attempt(step, payment, Attempt::Returned(charge)).await?;
     recompute::payment(step, payment.clone(), Some(number)).await?;
     recompute::user(step.tx, &payment.user, step.now).await?;
     Ok(())

@@ -12,6 +12,7 @@ use super::{ApplyError, Outcome, Step, book, dispute, recompute, tokens};
 use crate::db::payments::{self, Inserted, NewCharge, Payment};
 use crate::domain::charge::{self, DisputeKind, Ordered, Told};
 use crate::entropy;
+use crate::subscriptions::{Attempt, note_attempt};
 
 /// Settles a charge, or disputes it.
 pub(super) async fn settle(
@@ -31,6 +32,7 @@ pub(super) async fn settle(
         }
         Inserted::Known { .. } => Ok(Outcome::KnownCharge),
         Inserted::New => {
+            note_attempt(step, &payment, Attempt::Paid(charge, period)).await?;
             recompute::payment(step, payment.clone(), Some(charge.provider_payment_id.as_str())).await?;
             recompute::user(step.tx, &payment.user, step.now).await?;
             tokens::give(step, &payment, charge).await?;

@@ -111,7 +111,7 @@ fn ecpay_form(
     method: Option<&str>,
 ) -> Result<CheckoutForm, PlaceError> {
     let period = match order.plan.kind {
-        PlanKind::OneTime { .. } | PlanKind::TokenPack(_) => None,
+        PlanKind::OneTime { .. } | PlanKind::TokenPack(_) | PlanKind::Free { .. } => None,
         PlanKind::Subscription { schedule, .. } => Some(ecpay_period(config, schedule)?),
     };
     let order = ecpay::checkout::Order {
@@ -192,7 +192,7 @@ fn payuni_form(
     method: Option<&str>,
 ) -> Result<CheckoutForm, PlaceError> {
     let form = match order.plan.kind {
-        PlanKind::OneTime { .. } | PlanKind::TokenPack(_) => {
+        PlanKind::OneTime { .. } | PlanKind::TokenPack(_) | PlanKind::Free { .. } => {
             let order = payuni_order(config, order, method)?;
             payuni::checkout::form(shop, trimmed(base), &order)
         }

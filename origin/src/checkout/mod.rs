@@ -24,11 +24,14 @@ use crate::apply::recompute_user;
 use crate::config::PaymentProvider;
 use crate::db::checkouts::{self, NewKey, Stored};
 use crate::db::payments::{self, NewPayment};
+use crate::db::subscriptions::{self, NewSubscription};
 use crate::db::{DbError, Tx, company_members, plans, users};
 use crate::domain::coverage::covered;
 use crate::domain::order_number::order_number;
-use crate::domain::plan::{KindWanted, Plan};
+use crate::domain::plan::{KindWanted, Plan, Schedule};
+use crate::domain::subscription::Mode;
 use crate::entropy;
+use crate::subscriptions::SubscriptionId;
 
 pub(crate) use refusal::PlaceError;
 
@@ -187,7 +190,7 @@ async fn decide_and_write(
     )?;
     // After this point the payment must be placed.
     let new = new_payment(origin, call, &plan, (payment, number.clone()), &way);
-    write(origin, &tx, call, &new, answer(&new, way)).await
+    write(origin, &tx, call, (&plan, &new), answer(&new, way)).await
 }
 
 fn repeat(stored: Stored<Request, Answer>, request: &Request) -> Result<Placed, PlaceError> {
@@ -218,6 +221,7 @@ fn differing_field(before: &Request, now: &Request) -> Option<&'static str> {
 async fn sold_plan(tx: &Tx, request: &Request) -> Result<Plan, PlaceError> {
     let plan = plans::find_available(tx, &request.plan_id)
         .await?
+        .filter(Plan::is_sold)
         .ok_or(PlaceError::UnknownPlan)?;
     if plan.is_of(request.kind.into()) {
         Ok(plan)
@@ -270,7 +274,7 @@ async fn write(
     origin: &Origin,
     tx: &Tx,
     call: &Call,
-    payment: &NewPayment,
+    (plan, payment): (&Plan, &NewPayment),
     answer: Answer,
 ) -> Result<Placed, PlaceError> {
     payments::insert(tx, payment, call.now)
@@ -285,6 +289,10 @@ async fn write(
         answer: &answer,
     };
     checkouts::insert(tx, &key, call.now).await?;
+    if let Some(schedule) = plan.schedule() {
+        let new = new_subscription(origin, (payment, schedule), call.now)?;
+        subscriptions::insert(tx, &new, call.now).await?;
+    }
     recompute_user(tx, &call.user, call.now).await?;
     announce(
         tx,
@@ -296,6 +304,27 @@ async fn write(
     Ok(Placed {
         answer,
         repeated: false,
+    })
+}
+
+/// The subscription of a payment, pending until its first charge. Who charges is fixed now.
+fn new_subscription<'a>(
+    origin: &Origin,
+    (payment, schedule): (&'a NewPayment, Schedule),
+    now: Timestamp,
+) -> Result<NewSubscription<'a>, DbError> {
+    let is_payuni = payment.provider == PaymentProvider::Payuni.name();
+    Ok(NewSubscription {
+        id: SubscriptionId::from_uuid(entropy::uuid_v7(now)?),
+        payment,
+        mode: if is_payuni {
+            origin.config.subscriptions.payuni_mode
+        } else {
+            Mode::ProviderRun
+        },
+        schedule,
+        anchor: None,
+        replaces: None,
     })
 }
 

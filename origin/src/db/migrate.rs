@@ -83,6 +83,10 @@ const VERSIONED: &[(&str, &str)] = &[
         sql_file!("versioned/V14__subscriptions.sql"),
     ),
     ("V15__notices.sql", sql_file!("versioned/V15__notices.sql")),
+    (
+        "V16__subscription_changes.sql",
+        sql_file!("versioned/V16__subscription_changes.sql"),
+    ),
     ("V18__retention.sql", sql_file!("versioned/V18__retention.sql")),
 ];
 

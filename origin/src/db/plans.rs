@@ -7,7 +7,10 @@
 //! and plans, so a new duration would move the end of what was bought long ago.
 //! Not here: whether a plan may be sold to somebody (`domain::coverage`).
 
+use std::collections::BTreeMap;
+
 use tokio_postgres::Row;
+use tokio_postgres::types::Json;
 use tollgate_shared::id::PlanId;
 use tollgate_shared::money::{Currency, Minor, Money};
 use tollgate_shared::time::Timestamp;
@@ -19,11 +22,21 @@ use crate::domain::tokens::TokenAmount;
 /// The columns that [`read`] reads, of the table alias `plan`.
 pub(super) const COLUMNS: &str = "plan.id as plan_id, plan.name as plan_name, plan.amount as plan_amount, \
      plan.currency as plan_currency, plan.subscription_type as plan_subscription_type, plan.kind as plan_kind, \
-     plan.tokens as plan_tokens, plan.duration_days, plan.period_type, plan.period_frequency, plan.period_times, plan.first_charge";
+     plan.tokens as plan_tokens, plan.limits as plan_limits, plan.duration_days, plan.period_type, plan.period_frequency, plan.period_times, plan.first_charge";
 
 /// A plan that is sold; one that is not sold any more is not found.
 pub(crate) async fn find_available(tx: &Tx, id: &PlanId) -> Result<Option<Plan>, DbError> {
     let sql = format!("select {COLUMNS} from tollgate.plans plan where plan.id = $1 and plan.available");
+    tx.query_opt(&sql, &[&id.as_str()])
+        .await?
+        .as_ref()
+        .map(read)
+        .transpose()
+}
+
+/// A plan, sold or not.
+pub(crate) async fn find(tx: &Tx, id: &PlanId) -> Result<Option<Plan>, DbError> {
+    let sql = format!("select {COLUMNS} from tollgate.plans plan where plan.id = $1");
     tx.query_opt(&sql, &[&id.as_str()])
         .await?
         .as_ref()
@@ -70,16 +83,18 @@ async fn is_in_use(tx: &Tx, id: &PlanId) -> Result<bool, DbError> {
 
 async fn write(tx: &Tx, plan: &Plan, now: Timestamp) -> Result<(), DbError> {
     let sql = "insert into tollgate.plans (id, name, amount, currency, kind, subscription_type, duration_days, \
-               period_type, period_frequency, period_times, first_charge, tokens, available, created_at, updated_at) \
-               values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, true, $13, $13) \
+               period_type, period_frequency, period_times, first_charge, tokens, limits, available, created_at, updated_at) \
+               values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, true, $14, $14) \
                on conflict (id) do update set name = excluded.name, amount = excluded.amount, \
                currency = excluded.currency, kind = excluded.kind, subscription_type = excluded.subscription_type, \
                duration_days = excluded.duration_days, period_type = excluded.period_type, \
                period_frequency = excluded.period_frequency, period_times = excluded.period_times, \
-               first_charge = excluded.first_charge, tokens = excluded.tokens, available = true, updated_at = excluded.updated_at";
+               first_charge = excluded.first_charge, tokens = excluded.tokens, limits = excluded.limits, \
+               available = true, updated_at = excluded.updated_at";
     let (kind, duration_days, schedule) = match plan.kind {
         PlanKind::OneTime { duration_days, .. } => ("one_time", duration_days.map(i32::from), None),
         PlanKind::TokenPack(_) => ("one_time", None, None),
+        PlanKind::Free { .. } => ("free", None, None),
         PlanKind::Subscription { schedule, .. } => ("subscription", None, Some(schedule)),
     };
     tx.execute(
@@ -97,6 +112,7 @@ async fn write(tx: &Tx, plan: &Plan, now: Timestamp) -> Result<(), DbError> {
             /* period_times */ &schedule.map(|schedule| i32::from(schedule.times)),
             /* first_charge */ &schedule.map(|schedule| schedule.first_charge.label()),
             /* tokens */ &plan.tokens().map(TokenAmount::get),
+            /* limits */ &Json(&plan.limits),
             /* now */ &Instant(now),
         ],
     )
@@ -114,6 +130,7 @@ pub(super) fn read(row: &Row) -> Result<Plan, DbError> {
         name: row.try_get("plan_name")?,
         price: money(row, "plan_amount", "plan_currency")?,
         kind: kind(row)?,
+        limits: row.try_get::<_, Json<BTreeMap<String, i64>>>("plan_limits")?.0,
     })
 }
 
@@ -121,6 +138,9 @@ fn kind(row: &Row) -> Result<PlanKind, DbError> {
     let subscription_type: Option<String> = row.try_get("plan_subscription_type")?;
     match row.try_get("plan_kind")? {
         "one_time" => one_time(row, subscription_type),
+        "free" => Ok(PlanKind::Free {
+            subscription_type: subscription_type.ok_or_else(|| unreadable("plans.subscription_type"))?,
+        }),
         "subscription" => Ok(PlanKind::Subscription {
             subscription_type: subscription_type.ok_or_else(|| unreadable("plans.subscription_type"))?,
             schedule: schedule(row)?,
@@ -153,7 +173,7 @@ pub(super) fn tokens(row: &Row) -> Result<Option<TokenAmount>, DbError> {
 
 fn schedule(row: &Row) -> Result<Schedule, DbError> {
     Ok(Schedule {
-        unit: unit(row)?,
+        unit: unit(row, "period_type")?,
         frequency: small(row, "period_frequency")?.ok_or_else(|| unreadable("plans.period_frequency"))?,
         times: small(row, "period_times")?.ok_or_else(|| unreadable("plans.period_times"))?,
         first_charge: match row.try_get("first_charge")? {
@@ -164,12 +184,13 @@ fn schedule(row: &Row) -> Result<Schedule, DbError> {
     })
 }
 
-fn unit(row: &Row) -> Result<PeriodUnit, DbError> {
-    let label: &str = row.try_get("period_type")?;
+/// Reads the unit of a period.
+pub(super) fn unit(row: &Row, column: &'static str) -> Result<PeriodUnit, DbError> {
+    let label: &str = row.try_get(column)?;
     PeriodUnit::ALL
         .into_iter()
         .find(|unit| unit.label() == label)
-        .ok_or_else(|| unreadable("plans.period_type"))
+        .ok_or_else(|| unreadable(column))
 }
 
 fn small(row: &Row, column: &'static str) -> Result<Option<u16>, DbError> {
@@ -189,6 +210,6 @@ pub(super) fn money(row: &Row, amount: &'static str, currency: &'static str) -> 
     })
 }
 
-pub(super) const fn unreadable(column: &'static str) -> DbError {
+pub(crate) const fn unreadable(column: &'static str) -> DbError {
     DbError::Unreadable { column }
 }

@@ -12,7 +12,7 @@ use tollgate_shared::time::Timestamp;
 
 use super::{DbError, Instant, Tx, plans};
 use crate::domain::coverage::Holding;
-use crate::domain::standing::{PaymentStatus, UserCharge, UserStanding};
+use crate::domain::standing::{PaymentStatus, UserCharge, UserStanding, UserSubscription};
 
 /// Makes the user's row where there is none, locks it, and says what the user holds.
 pub(crate) async fn ensure_locked(tx: &Tx, user: &UserId, now: Timestamp) -> Result<Holding, DbError> {
@@ -44,7 +44,9 @@ pub(crate) async fn lock(tx: &Tx, user: &UserId) -> Result<(), DbError> {
 /// Every charge of the user, of whichever payment, with what its plan gives.
 pub(crate) async fn charges(tx: &Tx, user: &UserId) -> Result<Vec<UserCharge>, DbError> {
     let sql = format!(
-        "select charge.occurred_at, charge.status, charge.provider, charge.provider_payment_id, {} \
+        "select charge.occurred_at, charge.status, charge.provider, charge.provider_payment_id, \
+         exists (select from tollgate.saas_subscriptions subscription \
+                 where subscription.payment_id = payment.id) as is_of_subscription, {} \
          from tollgate.payment_charges charge \
          join tollgate.payments payment on payment.id = charge.payment_id \
          join tollgate.plans plan on plan.id = payment.plan_id \
@@ -63,9 +65,48 @@ fn user_charge(row: &Row) -> Result<UserCharge, DbError> {
     Ok(UserCharge {
         paid_at: row.try_get::<_, Instant>("occurred_at")?.0,
         refunded: row.try_get::<_, &str>("status")? == "refunded",
+        is_of_subscription: row.try_get("is_of_subscription")?,
         span: plan.span(),
         renews_itself: plan.renews_itself(),
         subscription_type: plan.subscription_type().map(str::to_owned),
+        provider: row.try_get("provider")?,
+        reference: row.try_get("provider_payment_id")?,
+    })
+}
+
+/// Every subscription of the user that a charge came for, as it was last recomputed.
+pub(crate) async fn subscriptions(tx: &Tx, user: &UserId) -> Result<Vec<UserSubscription>, DbError> {
+    let sql = format!(
+        "select subscription.access_until, subscription.next_charge_at is not null as renews_itself, \
+         subscription.downgraded_at is not null as is_downgraded, paid.provider_payment_id, paid.occurred_at, \
+         subscription.provider, {} from tollgate.saas_subscriptions subscription \
+         join tollgate.plans plan on plan.id = subscription.plan_id \
+         join lateral (select provider_payment_id, occurred_at from tollgate.subscription_payments \
+             where subscription_id = subscription.id and status = 'paid' \
+             order by occurred_at desc, provider_payment_id desc limit 1) paid on true \
+         where subscription.user_id = $1 order by subscription.id",
+        plans::COLUMNS
+    );
+    tx.query(&sql, &[&user.as_str()])
+        .await?
+        .iter()
+        .map(user_subscription)
+        .collect()
+}
+
+fn user_subscription(row: &Row) -> Result<UserSubscription, DbError> {
+    let plan = plans::read(row)?;
+    Ok(UserSubscription {
+        subscription_type: plan
+            .subscription_type()
+            .ok_or_else(|| plans::unreadable("plans.subscription_type"))?
+            .to_owned(),
+        access_until: row
+            .try_get::<_, Option<Instant>>("access_until")?
+            .map(|instant| instant.0),
+        is_downgraded: row.try_get("is_downgraded")?,
+        renews_itself: row.try_get("renews_itself")?,
+        paid_at: row.try_get::<_, Instant>("occurred_at")?.0,
         provider: row.try_get("provider")?,
         reference: row.try_get("provider_payment_id")?,
     })

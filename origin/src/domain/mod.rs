@@ -17,6 +17,5 @@ pub(crate) mod payment_poll;
 pub(crate) mod plan;
 pub(crate) mod refund;
 pub(crate) mod standing;
-#[expect(dead_code, reason = "the sweep that asks comes next")]
 pub(crate) mod subscription;
 pub(crate) mod tokens;

@@ -3,13 +3,18 @@
 //! `tollgate plan put` writes plans; checkout and apply read them through `db::plans` into these types.
 //!
 //! Invariant: a `Plan` that exists is whole: a subscription has a type and a schedule, a one-time plan has no schedule,
-//! a pack gives tokens and nothing else, and every amount is positive. Not here: limits of a provider (`shared::provider::*::checkout` checks those at checkout).
+//! a pack gives tokens and nothing else, and every amount is positive, the free plan's aside. Not here: limits of a provider (`shared::provider::*::checkout` checks those at checkout).
+
+use std::collections::BTreeMap;
 
 use tollgate_shared::id::PlanId;
 use tollgate_shared::money::Money;
 
 use super::expiry::Span;
 use super::tokens::TokenAmount;
+
+/// `users.subscription_type` of those whose payments failed (EC-3): the type of V14's plan `free`.
+pub(crate) const FREE: &str = "free";
 
 /// Something that a user can pay for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,6 +27,8 @@ pub(crate) struct Plan {
     pub(crate) price: Money,
     /// What a charge gives, and whether more charges follow: the plan's terms, which stay while payments refer to it.
     pub(crate) kind: PlanKind,
+    /// What the plan allows, by name: `{"articles": 3}`. Carried to whoever asks, never interpreted.
+    pub(crate) limits: BTreeMap<String, i64>,
 }
 
 /// Whether a plan is charged once or periodically, and what a charge gives.
@@ -36,6 +43,11 @@ pub(crate) enum PlanKind {
     },
     /// One charge buys tokens for the user's company (TB-1). They never expire, and may be bought again at any time.
     TokenPack(TokenAmount),
+    /// Costs nothing and is not sold: what those have whose payments failed (EC-3).
+    Free {
+        /// `users.subscription_type`.
+        subscription_type: String,
+    },
     /// The provider charges on a schedule (provider-run, DESIGN.md "Subscriptions").
     Subscription {
         /// `users.subscription_type`.
@@ -99,7 +111,8 @@ impl Plan {
                 subscription_type, ..
             } => subscription_type.as_deref(),
             PlanKind::TokenPack(_) => None,
-            PlanKind::Subscription {
+            PlanKind::Free { subscription_type }
+            | PlanKind::Subscription {
                 subscription_type, ..
             } => Some(subscription_type),
         }
@@ -109,7 +122,7 @@ impl Plan {
     pub(crate) fn tokens(&self) -> Option<TokenAmount> {
         match self.kind {
             PlanKind::TokenPack(tokens) => Some(tokens),
-            PlanKind::OneTime { .. } | PlanKind::Subscription { .. } => None,
+            PlanKind::OneTime { .. } | PlanKind::Free { .. } | PlanKind::Subscription { .. } => None,
         }
     }
 
@@ -117,8 +130,21 @@ impl Plan {
     pub(crate) fn span(&self) -> Span {
         match self.kind {
             PlanKind::OneTime { duration_days, .. } => duration_days.map_or(Span::Forever, Span::Days),
-            PlanKind::TokenPack(_) => Span::Forever,
+            PlanKind::TokenPack(_) | PlanKind::Free { .. } => Span::Forever,
             PlanKind::Subscription { schedule, .. } => schedule.span(),
+        }
+    }
+
+    /// Whether it is sold at all.
+    pub(crate) const fn is_sold(&self) -> bool {
+        !matches!(self.kind, PlanKind::Free { .. })
+    }
+
+    /// The schedule of a plan that renews itself.
+    pub(crate) const fn schedule(&self) -> Option<Schedule> {
+        match self.kind {
+            PlanKind::Subscription { schedule, .. } => Some(schedule),
+            PlanKind::OneTime { .. } | PlanKind::TokenPack(_) | PlanKind::Free { .. } => None,
         }
     }
 

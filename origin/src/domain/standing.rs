@@ -10,6 +10,7 @@ use tollgate_shared::money::Minor;
 use tollgate_shared::time::Timestamp;
 
 use super::expiry::{PaidCharge, Span, expires_at};
+use super::plan::FREE;
 
 /// PM-1's `payment_status`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,6 +93,8 @@ pub(crate) struct UserCharge {
     pub(crate) paid_at: Timestamp,
     /// Whether it was paid back.
     pub(crate) refunded: bool,
+    /// Whether it was made for a subscription, which says itself what it gives.
+    pub(crate) is_of_subscription: bool,
     /// What it gives; `None`: no subscription.
     pub(crate) subscription_type: Option<String>,
     /// For how long.
@@ -119,29 +122,124 @@ pub(crate) struct UserStanding {
     pub(crate) last_payment: Option<(String, String)>,
 }
 
-/// A user's standing: the charge that came last says which type; all kept charges of that type say until when.
+/// One subscription of a user, of which a charge was kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct UserSubscription {
+    /// What it gives.
+    pub(crate) subscription_type: String,
+    /// The first instant without access, grace included; `None`: it gives nothing.
+    pub(crate) access_until: Option<Timestamp>,
+    /// Whether its limits are those of FREE (EC-3).
+    pub(crate) is_downgraded: bool,
+    /// Whether another charge will come.
+    pub(crate) renews_itself: bool,
+    /// When its newest kept charge was made.
+    pub(crate) paid_at: Timestamp,
+    /// Who charged it.
+    pub(crate) provider: String,
+    /// The provider's number of that charge.
+    pub(crate) reference: String,
+}
+
+/// Something that gives a type until an instant.
+struct Grant<'a> {
+    newness: (Timestamp, &'a str, &'a str),
+    subscription_type: &'a str,
+    until: Option<Timestamp>,
+    renews_itself: bool,
+}
+
+impl Grant<'_> {
+    fn holds(&self, now: Timestamp) -> bool {
+        self.until.is_none_or(|until| now < until)
+    }
+}
+
+/// A user's standing: what was charged last says which type; all that give that type say until when. A subscription
+/// whose payments failed gives FREE in the end, unless something else gives more (EC-3).
 ///
 /// `latest` is the status of the user's newest payment; it shows only while no charge is kept.
-pub(crate) fn user_standing(charges: &[UserCharge], latest: PaymentStatus) -> UserStanding {
+pub(crate) fn user_standing(
+    charges: &[UserCharge],
+    subscriptions: &[UserSubscription],
+    latest: PaymentStatus,
+    now: Timestamp,
+) -> UserStanding {
     let newest = charges.iter().max_by_key(|charge| newness(charge));
-    let kept = || charges.iter().filter(|charge| !charge.refunded);
-    let granting = kept()
-        .filter(|charge| charge.subscription_type.is_some())
-        .max_by_key(|charge| newness(charge));
-    let subscription_type = granting.and_then(|charge| charge.subscription_type.clone());
+    let is_kept = charges.iter().any(|charge| !charge.refunded);
+    let grants = grants(charges, subscriptions);
+    let held = held(&grants, subscriptions, now);
+    let free = subscriptions
+        .iter()
+        .filter(|subscription| subscription.is_downgraded);
     UserStanding {
-        payment_status: if kept().next().is_some() {
-            PaymentStatus::Active
-        } else {
-            latest
+        payment_status: if is_kept { PaymentStatus::Active } else { latest },
+        expires_at: held.and_then(|held| latest_end(&grants, held.subscription_type)),
+        auto_renew: held.map_or_else(
+            || free.clone().any(|subscription| subscription.renews_itself),
+            |held| held.renews_itself,
+        ),
+        subscription_type: match held {
+            Some(held) => Some(held.subscription_type.to_owned()),
+            None => free.clone().next().map(|_| FREE.to_owned()),
         },
-        expires_at: subscription_type
-            .as_ref()
-            .and_then(|held| expires_at(&paid_for(charges, held))),
-        subscription_type,
-        auto_renew: granting.is_some_and(|charge| charge.renews_itself),
         last_payment: newest.map(|charge| (charge.provider.clone(), charge.reference.clone())),
     }
+}
+
+/// The grant that says what the user has; none where that is FREE, or nothing.
+fn held<'a, 'g>(
+    grants: &'g [Grant<'a>],
+    subscriptions: &[UserSubscription],
+    now: Timestamp,
+) -> Option<&'g Grant<'a>> {
+    let is_downgraded = subscriptions
+        .iter()
+        .any(|subscription| subscription.is_downgraded);
+    // What has ended is shown as ended, but never where FREE is what follows.
+    grants
+        .iter()
+        .filter(|grant| !is_downgraded || grant.holds(now))
+        .max_by_key(|grant| grant.newness)
+}
+
+fn grants<'a>(charges: &'a [UserCharge], subscriptions: &'a [UserSubscription]) -> Vec<Grant<'a>> {
+    let of_charges = charges
+        .iter()
+        .filter(|charge| !charge.refunded && !charge.is_of_subscription)
+        .filter_map(|charge| {
+            let subscription_type = charge.subscription_type.as_deref()?;
+            Some(Grant {
+                newness: newness(charge),
+                subscription_type,
+                until: expires_at(&paid_for(charges, subscription_type)),
+                renews_itself: charge.renews_itself,
+            })
+        });
+    let of_subscriptions = subscriptions.iter().filter_map(|subscription| {
+        Some(Grant {
+            newness: (
+                subscription.paid_at,
+                subscription.provider.as_str(),
+                subscription.reference.as_str(),
+            ),
+            subscription_type: &subscription.subscription_type,
+            until: Some(subscription.access_until?),
+            renews_itself: subscription.renews_itself,
+        })
+    });
+    of_charges.chain(of_subscriptions).collect()
+}
+
+/// The last instant that anything of a type gives; `None`: for ever.
+fn latest_end(grants: &[Grant<'_>], subscription_type: &str) -> Option<Timestamp> {
+    let ends = grants
+        .iter()
+        .filter(|grant| grant.subscription_type == subscription_type)
+        .map(|grant| grant.until);
+    // An end that is not there is later than any other.
+    ends.reduce(|one, other| one.zip(other).map(|(one, other)| one.max(other)))
+        .flatten()
 }
 
 fn newness(charge: &UserCharge) -> (Timestamp, &str, &str) {
@@ -151,7 +249,8 @@ fn newness(charge: &UserCharge) -> (Timestamp, &str, &str) {
 fn paid_for(charges: &[UserCharge], subscription_type: &str) -> Vec<PaidCharge> {
     charges
         .iter()
-        .filter(|charge| !charge.refunded && charge.subscription_type.as_deref() == Some(subscription_type))
+        .filter(|charge| !charge.refunded && !charge.is_of_subscription)
+        .filter(|charge| charge.subscription_type.as_deref() == Some(subscription_type))
         .map(|charge| PaidCharge {
             paid_at: charge.paid_at,
             span: charge.span,
@@ -165,7 +264,7 @@ mod tests {
     use tollgate_shared::money::Minor;
     use tollgate_shared::time::Timestamp;
 
-    use super::{PaymentFacts, PaymentStatus, UserCharge, payment_status, user_standing};
+    use super::{PaymentFacts, PaymentStatus, UserCharge, UserStanding, payment_status, user_standing};
     use crate::domain::expiry::Span;
 
     /// settled | refunded | failed | canceled | status
@@ -207,6 +306,7 @@ mod tests {
         UserCharge {
             paid_at: Timestamp::from_unix_seconds(paid_at),
             refunded,
+            is_of_subscription: false,
             subscription_type: Some(subscription_type.into()),
             span: Span::Days(30),
             renews_itself: false,
@@ -215,9 +315,13 @@ mod tests {
         }
     }
 
+    fn standing_of(charges: &[UserCharge], latest: PaymentStatus) -> UserStanding {
+        user_standing(charges, &[], latest, Timestamp::from_unix_seconds(3_000_000))
+    }
+
     #[test]
     fn pm_1_the_last_kept_charge_says_what_the_user_has() {
-        let standing = user_standing(
+        let standing = standing_of(
             &[charge(2_000_000, "pro", false), charge(1_000_000, "basic", false)],
             PaymentStatus::Failed,
         );
@@ -229,13 +333,13 @@ mod tests {
     #[test]
     fn pm_8_a_refund_gives_back_what_the_charge_gave() {
         let kept = charge(1_000_000, "basic", false);
-        let only = user_standing(std::slice::from_ref(&kept), PaymentStatus::Pending);
-        let after = user_standing(&[kept, charge(2_000_000, "pro", true)], PaymentStatus::Refunded);
+        let only = standing_of(std::slice::from_ref(&kept), PaymentStatus::Pending);
+        let after = standing_of(&[kept, charge(2_000_000, "pro", true)], PaymentStatus::Refunded);
         assert_eq!(
             (&after.subscription_type, after.expires_at),
             (&only.subscription_type, only.expires_at)
         );
-        let nothing = user_standing(&[charge(2_000_000, "pro", true)], PaymentStatus::Refunded);
+        let nothing = standing_of(&[charge(2_000_000, "pro", true)], PaymentStatus::Refunded);
         assert_eq!(nothing.payment_status, PaymentStatus::Refunded);
         assert_eq!((nothing.subscription_type, nothing.expires_at), (None, None));
     }
@@ -248,7 +352,7 @@ mod tests {
                     charge(at, if pro { "pro" } else { "basic" }, refunded)), 0..7)
                 .prop_flat_map(|charges| (Just(charges.clone()), Just(charges).prop_shuffle()))
         ) {
-            assert_eq!(user_standing(&charges, PaymentStatus::Pending), user_standing(&shuffled, PaymentStatus::Pending));
+            assert_eq!(standing_of(&charges, PaymentStatus::Pending), standing_of(&shuffled, PaymentStatus::Pending));
         }
     }
 }

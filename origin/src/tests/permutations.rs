@@ -218,6 +218,7 @@ async fn pm_8_periods_may_come_in_any_order() {
     .await;
     assert_eq!(
         (&state["payment"][0], &state["user"][2]),
-        (&json!("active"), &json!("2027-02-28T16:00:00+00:00"))
+        (&json!("active"), &json!("2027-03-06T20:00:00+00:00")),
+        "paid to the end of February, and a week of grace from its refusal"
     );
 }

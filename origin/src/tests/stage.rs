@@ -353,8 +353,9 @@ impl Stage {
                     .await
                     .unwrap(),
                 work::timeouts::round(&self.origin).await.unwrap(),
+                work::subscriptions::round(&self.origin).await.unwrap(),
             ];
-            if rounds == [Round::Idle; 6] {
+            if rounds == [Round::Idle; 7] {
                 return;
             }
         }
@@ -375,6 +376,7 @@ fn usual_plans() -> [Plan; 5] {
         name: format!("Plan {id}"),
         price: Money::twd(300),
         kind,
+        limits: BTreeMap::new(),
     };
     let one_time = |subscription_type: &str, duration_days| PlanKind::OneTime {
         subscription_type: Some(subscription_type.to_owned()),

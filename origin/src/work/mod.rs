@@ -12,6 +12,7 @@ pub(crate) mod inbox;
 pub(crate) mod outbox;
 pub(crate) mod payment_polls;
 pub mod schedule;
+pub(crate) mod subscriptions;
 pub(crate) mod timeouts;
 pub(crate) mod tokens;
 
@@ -30,7 +31,7 @@ use crate::work::outbox::Lane;
 
 /// How often the queues are looked at when nothing wakes us.
 const POLL: Duration = Duration::from_secs(1);
-/// How often payments that wait are looked at; a timeout is counted in minutes.
+/// How often payments that wait and subscriptions that fall due are looked at; both are counted in minutes.
 const POLL_TIMEOUTS: Duration = Duration::from_secs(15);
 /// How often payments without news are looked at; the first slot of one begins after a quarter of an hour.
 const POLL_PAYMENTS: Duration = Duration::from_mins(5);
@@ -75,6 +76,9 @@ pub async fn run(origin: Arc<Origin>, stop: watch::Receiver<bool>) -> Result<(),
         }),
         keep("schedule", POLL_JOBS, &never, stop.clone(), || {
             schedule::round(&origin, &client)
+        }),
+        keep("subscriptions", POLL_TIMEOUTS, &never, stop.clone(), || {
+            subscriptions::round(&origin)
         }),
         keep("token_sweep", POLL_SWEEP, &never, stop.clone(), || {
             tokens::round(&origin)

@@ -73,6 +73,10 @@ pub(crate) enum Input {
     Paused,
     /// It goes on.
     Resumed,
+    /// It is to end with what is paid.
+    EndAsked,
+    /// Another plan.
+    PlanChanged,
     /// The contract ended, by us or by the provider, for this reason.
     Over(EndReason),
 }
@@ -98,6 +102,10 @@ pub(crate) enum Step {
     Paused,
     /// Goes on.
     Resumed,
+    /// Ends with what is paid.
+    CancelScheduled,
+    /// Another plan, now or from the next period on.
+    PlanChanged,
     /// The subscription ended in this step, for this reason.
     Over(EndReason),
     /// Money came after the end: for a person.
@@ -111,9 +119,17 @@ pub(crate) fn decide(
     told_at: Timestamp,
     policy: &Policy,
 ) -> (Phase, Option<Step>) {
-    if let Input::Over(reason) = input {
-        return end(phase, reason, told_at);
+    match (phase, input) {
+        (_, Input::Over(reason)) => end(phase, reason, told_at),
+        // What was asked for changes no phase; the calendar acts on it.
+        (Phase::Over(..), Input::EndAsked | Input::PlanChanged) => (phase, None),
+        (_, Input::EndAsked) => (phase, Some(Step::CancelScheduled)),
+        (_, Input::PlanChanged) => (phase, Some(Step::PlanChanged)),
+        _ => live(phase, input, told_at, policy),
     }
+}
+
+fn live(phase: Phase, input: Input, told_at: Timestamp, policy: &Policy) -> (Phase, Option<Step>) {
     match phase {
         Phase::Pending => pending(input),
         Phase::Active => active(input, told_at, policy),
@@ -143,6 +159,8 @@ const fn pending(input: Input) -> (Phase, Option<Step>) {
         | Input::GraceEnded
         | Input::Paused
         | Input::Resumed
+        | Input::EndAsked
+        | Input::PlanChanged
         | Input::Over(_) => (Phase::Pending, None),
     }
 }
@@ -153,7 +171,12 @@ fn active(input: Input, told_at: Timestamp, policy: &Policy) -> (Phase, Option<S
         Input::Declined { period, hard } => first_failure(period, hard, told_at, policy),
         Input::CardChanged => (Phase::Active, Some(Step::CardChanged)),
         Input::Paused => (Phase::Paused, Some(Step::Paused)),
-        Input::RetryAsked(_) | Input::GraceEnded | Input::Resumed | Input::Over(_) => (Phase::Active, None),
+        Input::RetryAsked(_)
+        | Input::GraceEnded
+        | Input::Resumed
+        | Input::EndAsked
+        | Input::PlanChanged
+        | Input::Over(_) => (Phase::Active, None),
     }
 }
 
@@ -185,7 +208,9 @@ fn past_due(episode: Episode, input: Input, told_at: Timestamp, policy: &Policy)
             Phase::PastDue(new_card(episode, told_at)),
             Some(Step::CardChanged),
         ),
-        Input::Resumed | Input::Over(_) => (Phase::PastDue(episode), None),
+        Input::Resumed | Input::EndAsked | Input::PlanChanged | Input::Over(_) => {
+            (Phase::PastDue(episode), None)
+        }
     }
 }
 
@@ -210,7 +235,9 @@ fn downgraded(episode: Episode, at: Timestamp, input: Input, told_at: Timestamp)
             Some(Step::CardChanged),
         ),
         Input::Paused => (Phase::Paused, Some(Step::Paused)),
-        Input::GraceEnded | Input::Resumed | Input::Over(_) => (Phase::Downgraded(episode, at), None),
+        Input::GraceEnded | Input::Resumed | Input::EndAsked | Input::PlanChanged | Input::Over(_) => {
+            (Phase::Downgraded(episode, at), None)
+        }
     }
 }
 
@@ -220,7 +247,12 @@ fn paused(input: Input, told_at: Timestamp, policy: &Policy) -> (Phase, Option<S
         Input::Declined { period, hard } => first_failure(period, hard, told_at, policy),
         Input::Resumed => (Phase::Active, Some(Step::Resumed)),
         Input::CardChanged => (Phase::Paused, Some(Step::CardChanged)),
-        Input::RetryAsked(_) | Input::GraceEnded | Input::Paused | Input::Over(_) => (Phase::Paused, None),
+        Input::RetryAsked(_)
+        | Input::GraceEnded
+        | Input::Paused
+        | Input::EndAsked
+        | Input::PlanChanged
+        | Input::Over(_) => (Phase::Paused, None),
     }
 }
 
@@ -233,6 +265,8 @@ const fn after_end(input: Input) -> Option<Step> {
         | Input::GraceEnded
         | Input::Paused
         | Input::Resumed
+        | Input::EndAsked
+        | Input::PlanChanged
         | Input::Over(_) => None,
     }
 }

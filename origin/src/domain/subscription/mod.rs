@@ -8,6 +8,7 @@
 //! Not here: money (charges and the ledger are booked before), what a notice says (`notices`).
 
 pub(crate) mod dunning;
+mod facts;
 pub(crate) mod proration;
 pub(crate) mod schedule;
 pub(crate) mod standing;
@@ -60,7 +61,7 @@ pub(crate) struct Fact {
 pub(crate) enum What {
     /// A charge succeeded.
     Charged {
-        /// The number of the period, where the provider says so; else the day decides.
+        /// The number of the period, where the provider counts periods; else the day decides.
         period: Option<u32>,
         /// Whether it was paid back in full since.
         returned: bool,
@@ -74,6 +75,13 @@ pub(crate) enum What {
         /// Whether the provider's number of the attempt is known; one without may be a second telling of one with.
         numbered: bool,
     },
+    /// Something that is known beside attempts.
+    Noted(Noted),
+}
+
+/// What is known beside attempts: what was asked for, and what the provider said of its contract.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Noted {
     /// We sent a charge of a period (merchant-run).
     ChargeAsked {
         /// Which.
@@ -95,6 +103,8 @@ pub(crate) enum What {
     ProviderEnded(EndReason),
     /// Another subscription took its place (an upgrade).
     Replaced,
+    /// Another plan, now or from the next period on.
+    PlanChanged,
 }
 
 /// Which retry.
@@ -137,6 +147,9 @@ pub(crate) struct Policy {
     pub(crate) news_days: u16,
 }
 
+/// ECPay stops a contract after six refusals in a row (reference §1.5); PAYUNi documents no such end.
+pub(crate) const ECPAY_FAILURES_MAX: u32 = 6;
+
 impl Default for Policy {
     fn default() -> Self {
         Self {
@@ -158,6 +171,11 @@ impl EndReason {
         Self::Replaced,
     ];
 
+    /// The reason of a label.
+    pub(crate) fn from_label(label: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|reason| reason.label() == label)
+    }
+
     /// The label in `saas_subscriptions.end_reason` and in answers.
     pub(crate) const fn label(self) -> &'static str {
         match self {
@@ -169,3 +187,36 @@ impl EndReason {
         }
     }
 }
+
+impl Mode {
+    /// The label in `saas_subscriptions.mode` and in answers.
+    pub(crate) const fn label(self) -> &'static str {
+        match self {
+            Self::ProviderRun => "provider_run",
+            Self::MerchantRun => "merchant_run",
+        }
+    }
+}
+
+impl RetrySlot {
+    /// The number in `subscription_facts.retry_slot`: 0 by hand, -1 after a change of card.
+    pub(crate) fn number(self) -> i16 {
+        match self {
+            Self::Scheduled(number) => i16::from(number),
+            Self::Manual => 0,
+            Self::CardChanged => -1,
+        }
+    }
+
+    /// The slot of a number.
+    pub(crate) fn from_number(number: i16) -> Option<Self> {
+        match number {
+            -1 => Some(Self::CardChanged),
+            0 => Some(Self::Manual),
+            _ => u8::try_from(number).ok().map(Self::Scheduled),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

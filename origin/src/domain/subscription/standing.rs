@@ -7,14 +7,15 @@
 //! happen at their own instants between the facts, so a sweep that comes late decides as one in time.
 //! Not here: sending anything; the caller turns what is due into effects, each under a key of its own.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::civil::Date;
 use tollgate_shared::time::Timestamp;
 
 use super::dunning::{self, Episode, Input, Phase, Step, days};
+use super::facts::canonical;
 use super::schedule::{due_at, due_on, midnight, period_of, taipei_date};
-use super::{EndReason, Fact, Mode, Policy, RetrySlot, Terms, What};
+use super::{EndReason, Fact, Mode, Noted, Policy, RetrySlot, Terms, What};
 
 /// At which hour of a due day we charge (merchant-run); at night nobody could mend a card.
 const CHARGE_HOUR: u16 = 9;
@@ -42,8 +43,20 @@ pub(crate) struct Standing {
     pub(crate) next_retry: Option<Retry>,
     /// From when the provider is to be asked for news that did not come (provider-run).
     pub(crate) poll_from: Option<Timestamp>,
-    /// When it ends by a wish that was told, or because every period was charged.
-    pub(crate) ends_at: Option<Timestamp>,
+    /// From when access goes on past what is paid, because news of the next charge did not come.
+    pub(crate) overdue_from: Option<Timestamp>,
+    /// When it ends by a wish that was told, or because every period was charged, and which of the two.
+    pub(crate) ends_at: Option<(Timestamp, EndReason)>,
+    /// The period that each attempt was counted to, by the attempt's key.
+    pub(crate) periods_of: BTreeMap<String, u32>,
+    /// Refusals since the last success.
+    pub(crate) failures: u32,
+    /// Scheduled retries that were asked for since.
+    pub(crate) retries_asked: u8,
+    /// Since when an attempt that we asked for has no answer.
+    pub(crate) unanswered_since: Option<Timestamp>,
+    /// Until when a refused charge may be mended, while there is an episode.
+    pub(crate) grace_ends_at: Option<Timestamp>,
     /// Every step so far, in order; each under a key that stays the same however the facts arrive.
     pub(crate) steps: Vec<Taken>,
 }
@@ -62,8 +75,8 @@ pub(crate) struct Due {
 pub(crate) struct Retry {
     /// Which.
     pub(crate) slot: RetrySlot,
-    /// The period it is to pay for.
-    pub(crate) period: u32,
+    /// The refused period, which names the attempt.
+    pub(crate) period_owed: u32,
     /// When.
     pub(crate) at: Timestamp,
 }
@@ -93,54 +106,6 @@ pub(crate) fn standing(terms: &Terms, facts: &[Fact], policy: &Policy, now: Time
     fold.finish(now)
 }
 
-/// Sorted by when it happened, each once, without refusals that are second tellings of another.
-fn canonical(terms: &Terms, facts: &[Fact]) -> Vec<Fact> {
-    let mut by_key: BTreeMap<&str, Fact> = BTreeMap::new();
-    for fact in facts {
-        by_key
-            .entry(&fact.key)
-            .and_modify(|known| known.told_at = known.told_at.min(fact.told_at))
-            .or_insert_with(|| fact.clone());
-    }
-    let mut sorted: Vec<Fact> = by_key.into_values().collect();
-    sorted.sort_by(|one, other| (one.occurred_at, &one.key).cmp(&(other.occurred_at, &other.key)));
-    let mut kept: Vec<Fact> = Vec::with_capacity(sorted.len());
-    for fact in &sorted {
-        if !is_second_telling(terms, fact, &sorted, &kept) {
-            kept.push(fact.clone());
-        }
-    }
-    kept
-}
-
-/// ECPay's log may hold one failure twice, with and without its number (§1.5), and a poll may know no number at all: an
-/// unnumbered refusal beside another one of the same day is that one.
-fn is_second_telling(terms: &Terms, fact: &Fact, all: &[Fact], kept: &[Fact]) -> bool {
-    let What::Declined {
-        numbered: false,
-        period,
-        ..
-    } = &fact.what
-    else {
-        return false;
-    };
-    let same = |other: &Fact| {
-        let What::Declined {
-            numbered,
-            period: theirs,
-            ..
-        } = &other.what
-        else {
-            return false;
-        };
-        other.key != fact.key
-            && (*numbered || kept.iter().any(|known| known.key == other.key))
-            && taipei_date(other.occurred_at) == taipei_date(fact.occurred_at)
-            && (period.is_none() || theirs.is_none() || period == theirs)
-    };
-    terms.mode == Mode::ProviderRun && all.iter().any(same)
-}
-
 /// The day of the first charge: agreed, or that of the first that came.
 fn anchor(terms: &Terms, facts: &[Fact]) -> Option<Date> {
     let first = facts
@@ -156,10 +121,16 @@ struct Fold<'a> {
     phase: Phase,
     /// Periods that were charged; true: paid back since.
     charged: BTreeMap<u32, bool>,
+    /// Periods that were refused and not charged since.
+    refused: BTreeSet<u32>,
+    /// Which period each attempt was counted to.
+    periods_of: BTreeMap<String, u32>,
     /// The latest period that was tried.
     tried: u32,
     refusals_in_a_row: u32,
     ending: Option<EndReason>,
+    /// Periods that fell due before it went on are not made up for.
+    resumed_at: Option<Timestamp>,
     /// A charge or retry that was asked for and has no answer.
     unanswered: Option<(u32, Timestamp)>,
     steps: Vec<Taken>,
@@ -173,9 +144,12 @@ impl<'a> Fold<'a> {
             anchor,
             phase: Phase::Pending,
             charged: BTreeMap::new(),
+            refused: BTreeSet::new(),
+            periods_of: BTreeMap::new(),
             tried: 0,
             refusals_in_a_row: 0,
             ending: None,
+            resumed_at: None,
             unanswered: None,
             steps: Vec::new(),
         }
@@ -222,26 +196,39 @@ impl<'a> Fold<'a> {
     }
 
     fn take(&mut self, fact: &Fact) {
-        let (told_at, key) = (fact.told_at.max(fact.occurred_at), fact.key.as_str());
-        match &fact.what {
-            What::Charged { period, returned } => self.charged(fact, *period, *returned),
-            What::Declined { period, hard, .. } => self.declined(fact, *period, *hard),
-            What::ChargeAsked { period } => self.unanswered = Some((*period, told_at)),
-            What::RetryAsked(slot) => {
-                self.unanswered = Some((self.owed_period(), told_at));
-                self.decide(Input::RetryAsked(*slot), told_at, None, key);
+        match fact.what {
+            What::Charged { period, returned } => self.charged(fact, period, returned),
+            What::Declined { period, hard, .. } => self.declined(fact, period, hard),
+            What::Noted(noted) => self.noted(noted, fact.told_at.max(fact.occurred_at), &fact.key),
+        }
+    }
+
+    fn noted(&mut self, noted: Noted, told_at: Timestamp, key: &str) {
+        match noted {
+            Noted::ChargeAsked { period } => self.unanswered = Some((period, told_at)),
+            Noted::RetryAsked(slot) => {
+                let period = self.period_to_retry(told_at);
+                self.unanswered = Some((period, told_at));
+                self.decide(Input::RetryAsked(slot), told_at, Some(period), key);
             }
-            What::CardChanged => self.decide(Input::CardChanged, told_at, None, key),
-            What::CancelNowAsked => self.decide(Input::Over(EndReason::Canceled), told_at, None, key),
-            What::Replaced => self.decide(Input::Over(EndReason::Replaced), told_at, None, key),
-            What::CancelAtEndAsked => self.ending = self.ending.or(Some(EndReason::Canceled)),
-            What::Paused => self.decide(Input::Paused, told_at, None, key),
-            What::Resumed => self.decide(Input::Resumed, told_at, None, key),
-            What::ProviderEnded(EndReason::ProviderFailures) => {
+            Noted::CardChanged => self.decide(Input::CardChanged, told_at, None, key),
+            Noted::CancelNowAsked => self.decide(Input::Over(EndReason::Canceled), told_at, None, key),
+            Noted::Replaced => self.decide(Input::Over(EndReason::Replaced), told_at, None, key),
+            Noted::CancelAtEndAsked => {
+                self.ending = self.ending.or(Some(EndReason::Canceled));
+                self.decide(Input::EndAsked, told_at, None, key);
+            }
+            Noted::Paused => self.decide(Input::Paused, told_at, None, key),
+            Noted::Resumed => {
+                self.resumed_at = Some(told_at);
+                self.decide(Input::Resumed, told_at, None, key);
+            }
+            Noted::PlanChanged => self.decide(Input::PlanChanged, told_at, None, key),
+            Noted::ProviderEnded(EndReason::ProviderFailures) => {
                 self.decide(Input::Over(EndReason::ProviderFailures), told_at, None, key);
             }
             // What was paid for is kept to its end.
-            What::ProviderEnded(reason) => self.ending = self.ending.or(Some(*reason)),
+            Noted::ProviderEnded(reason) => self.ending = self.ending.or(Some(reason)),
         }
     }
 
@@ -249,8 +236,10 @@ impl<'a> Fold<'a> {
         let Some(period) = told.or_else(|| self.free_period(fact.occurred_at)) else {
             return;
         };
+        self.periods_of.insert(fact.key.clone(), period);
         let known = self.charged.get(&period).copied().unwrap_or(true);
         self.charged.insert(period, known && returned);
+        self.refused.remove(&period);
         self.tried = self.tried.max(period);
         self.refusals_in_a_row = 0;
         self.unanswered = None;
@@ -262,15 +251,15 @@ impl<'a> Fold<'a> {
         );
     }
 
-    /// The period of a charge's day; the next one, if that has its charge (a provider that charges a day early).
+    /// The period of a charge's day. If that has its charge: one that was refused before (a late success), else the
+    /// next (a provider that charges a day early).
     fn free_period(&self, at: Timestamp) -> Option<u32> {
         let period = period_of(self.terms.schedule, self.anchor?, taipei_date(at)?);
-        let is_taken = self.charged.contains_key(&period);
-        Some(if is_taken {
-            period.saturating_add(1)
-        } else {
-            period
-        })
+        if !self.charged.contains_key(&period) {
+            return Some(period);
+        }
+        let owed = self.refused.iter().copied().find(|refused| *refused < period);
+        owed.or(period.checked_add(1))
     }
 
     fn declined(&mut self, fact: &Fact, told: Option<u32>, hard: bool) {
@@ -278,11 +267,14 @@ impl<'a> Fold<'a> {
         let Some(period) = told.or_else(|| self.refused_period(fact.occurred_at)) else {
             return;
         };
+        self.periods_of.insert(fact.key.clone(), period);
         self.unanswered = None;
-        if self.charged.contains_key(&period) {
+        // Before the first charge a customer tries cards at the cashier; that is no dunning, and no provider gives up.
+        if self.phase == Phase::Pending || self.charged.contains_key(&period) {
             return;
         }
         self.tried = self.tried.max(period);
+        self.refused.insert(period);
         self.refusals_in_a_row = self.refusals_in_a_row.saturating_add(1);
         self.decide(Input::Declined { period, hard }, told_at, Some(period), &fact.key);
         if self
@@ -313,13 +305,14 @@ impl<'a> Fold<'a> {
         }
     }
 
+    /// The latest period the charge of which was kept.
+    fn latest_kept(&self) -> Option<u32> {
+        let kept = self.charged.iter().filter(|(_, returned)| !**returned);
+        kept.map(|(period, _)| *period).max()
+    }
+
     fn paid_until(&self) -> Option<Timestamp> {
-        let latest = self
-            .charged
-            .iter()
-            .filter(|(_, returned)| !**returned)
-            .map(|(period, _)| *period)
-            .max()?;
+        let latest = self.latest_kept()?;
         let next = due_on(self.terms.schedule, self.anchor?, latest.saturating_add(1))?;
         // Paid time ends with its last day, as in `expiry`.
         midnight(next.tomorrow().ok()?)
@@ -331,8 +324,14 @@ impl<'a> Fold<'a> {
         (next <= u32::from(self.terms.schedule.times)).then_some(next)
     }
 
-    fn owed_period(&self) -> u32 {
-        self.episode().map_or(self.tried, |episode| episode.period)
+    /// What another attempt pays for: at the provider, the refused period; ours, the period that has come since.
+    fn period_to_retry(&self, at: Timestamp) -> u32 {
+        let owed = self.episode().map_or(self.tried, |episode| episode.period);
+        let is_ours = self.terms.mode == Mode::MerchantRun;
+        let today = self.anchor.zip(taipei_date(at)).filter(|_| is_ours);
+        today.map_or(owed, |(anchor, day)| {
+            owed.max(period_of(self.terms.schedule, anchor, day))
+        })
     }
 
     fn finish(self, now: Timestamp) -> Standing {
@@ -342,11 +341,17 @@ impl<'a> Fold<'a> {
             periods_paid: u32::try_from(self.charged.values().filter(|returned| !**returned).count())
                 .unwrap_or(u32::MAX),
             paid_until: self.paid_until(),
-            access_until: self.access_until(),
+            access_until: self.access_until(now),
+            overdue_from: self.overdue_from(),
             next_retry: self.next_retry(now),
             poll_from: self.poll_from(next_charge),
             next_charge,
-            ends_at: self.ends_at().map(|(at, _)| at),
+            ends_at: self.ends_at(),
+            failures: self.episode().map_or(0, |episode| episode.failures),
+            retries_asked: self.episode().map_or(0, |episode| episode.retries_asked),
+            unanswered_since: self.unanswered.map(|(_, at)| at),
+            grace_ends_at: self.grace_ends_at(),
+            periods_of: self.periods_of,
             phase: self.phase,
             steps: self.steps,
         }
@@ -361,7 +366,13 @@ impl<'a> Fold<'a> {
         let mut period = self.next_period()?;
         if self.terms.mode == Mode::MerchantRun {
             period = period.max(period_of(schedule, anchor, taipei_date(now)?));
-            if self.unanswered.is_some() || self.charged.contains_key(&period) {
+            if self.resumed_at > due_at(schedule, anchor, period) {
+                period = period.checked_add(1)?;
+            }
+            if period > u32::from(schedule.times)
+                || self.unanswered.is_some()
+                || self.charged.contains_key(&period)
+            {
                 return None;
             }
         }
@@ -391,10 +402,9 @@ impl<'a> Fold<'a> {
             return None;
         }
         let (slot, at) = dunning::next_retry(episode, self.policy, now)?;
-        let today = period_of(self.terms.schedule, self.anchor?, taipei_date(now)?);
         Some(Retry {
             slot,
-            period: episode.period.max(today),
+            period_owed: episode.period,
             at,
         })
     }
@@ -410,13 +420,23 @@ impl<'a> Fold<'a> {
         of_due.into_iter().chain(of_retry).min()
     }
 
-    fn access_until(&self) -> Option<Timestamp> {
+    /// Half a day after the next charge was due; while it is paid for and goes on.
+    fn overdue_from(&self) -> Option<Timestamp> {
+        if self.phase != Phase::Active || self.ends_at().is_some() {
+            return None;
+        }
+        let latest = self.latest_kept()?;
+        let due = due_at(self.terms.schedule, self.anchor?, latest.saturating_add(1))?;
+        Some(due.plus(hours(POLL_HOURS_AFTER_DUE)))
+    }
+
+    /// Nobody loses access because a notice was lost: overdue news give some days more.
+    fn access_until(&self, now: Timestamp) -> Option<Timestamp> {
         let paid_until = self.paid_until();
+        let is_overdue = self.overdue_from().is_some_and(|from| from <= now);
         match &self.phase {
             Phase::Pending => None,
-            Phase::Active if self.ends_at().is_none() => {
-                paid_until.map(|at| at.plus(days(self.policy.news_days)))
-            }
+            Phase::Active if is_overdue => paid_until.map(|at| at.plus(days(self.policy.news_days))),
             Phase::PastDue(episode) => paid_until.max(Some(episode.grace_ends_at)),
             Phase::Over(EndReason::Canceled | EndReason::Replaced, at) => paid_until.min(Some(*at)),
             Phase::Active | Phase::Paused | Phase::Downgraded(..) | Phase::Over(..) => paid_until,
@@ -437,7 +457,12 @@ fn step_key(step: Step, period: Option<u32>, fact_key: &str) -> String {
         Step::Recovered => format!("recovered:{period}"),
         Step::Downgraded => format!("downgraded:{period}"),
         Step::Over(reason) => format!("over:{}", reason.label()),
-        Step::CardChanged | Step::Paused | Step::Resumed | Step::ChargedAfterEnd => fact_key.to_owned(),
+        Step::CardChanged
+        | Step::Paused
+        | Step::Resumed
+        | Step::PlanChanged
+        | Step::CancelScheduled
+        | Step::ChargedAfterEnd => fact_key.to_owned(),
     }
 }
 

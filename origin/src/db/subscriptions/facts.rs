@@ -1,0 +1,173 @@
+//! What is known of a subscription, as the domain reads it: attempts and everything beside them.
+//!
+//! `subscriptions::refold` → **these statements** → `subscription_payments`, `subscription_facts`.
+//!
+//! Invariants: both tables are only added to (an attempt that is paid back aside); a fact is one row, by its key,
+//! however often it is told. Not here: what the facts amount to.
+
+use tokio_postgres::Row;
+use tollgate_shared::time::Timestamp;
+
+use super::{count, unreadable};
+use crate::db::{DbError, Instant, Tx};
+use crate::domain::subscription::{EndReason, Fact, Noted, RetrySlot, What};
+use crate::subscriptions::SubscriptionId;
+
+/// A fact beside the attempts.
+#[derive(Debug, Clone)]
+pub(crate) struct NewFact {
+    /// Names it within the subscription: told twice, it is one fact.
+    pub(crate) key: String,
+    /// What it is.
+    pub(crate) noted: Noted,
+    /// Why, for a person.
+    pub(crate) reason: Option<String>,
+    /// `user`, `admin:<caller>`, `service:<caller>`, `schedule` or `provider`.
+    pub(crate) actor: String,
+    /// When it happened.
+    pub(crate) occurred_at: Timestamp,
+}
+
+/// Everything that is known.
+pub(crate) async fn load(tx: &Tx, id: SubscriptionId) -> Result<Vec<Fact>, DbError> {
+    let mut facts = attempts(tx, id).await?;
+    let sql = "select fact_key, kind, period_number, retry_slot, reason, occurred_at, recorded_at \
+               from tollgate.subscription_facts where subscription_id = $1";
+    for row in tx.query(sql, &[&id.as_uuid()]).await? {
+        facts.push(fact(&row)?);
+    }
+    Ok(facts)
+}
+
+async fn attempts(tx: &Tx, id: SubscriptionId) -> Result<Vec<Fact>, DbError> {
+    let sql = "select attempt_key, status, period_number, provider_payment_id, hard_decline, occurred_at, recorded_at \
+               from tollgate.subscription_payments where subscription_id = $1";
+    tx.query(sql, &[&id.as_uuid()])
+        .await?
+        .iter()
+        .map(attempt)
+        .collect()
+}
+
+fn attempt(row: &Row) -> Result<Fact, DbError> {
+    let period = row
+        .try_get::<_, Option<i32>>("period_number")?
+        .and_then(|number| u32::try_from(number).ok());
+    let what = match row.try_get("status")? {
+        "failed" => What::Declined {
+            period,
+            hard: row.try_get("hard_decline")?,
+            numbered: row.try_get::<_, Option<&str>>("provider_payment_id")?.is_some(),
+        },
+        status => What::Charged {
+            period,
+            returned: status == "refunded",
+        },
+    };
+    told(row, "attempt_key", what)
+}
+
+fn fact(row: &Row) -> Result<Fact, DbError> {
+    told(row, "fact_key", What::Noted(noted(row)?))
+}
+
+fn told(row: &Row, key: &str, what: What) -> Result<Fact, DbError> {
+    Ok(Fact {
+        key: row.try_get(key)?,
+        occurred_at: row.try_get::<_, Instant>("occurred_at")?.0,
+        told_at: row.try_get::<_, Instant>("recorded_at")?.0,
+        what,
+    })
+}
+
+fn noted(row: &Row) -> Result<Noted, DbError> {
+    Ok(match row.try_get("kind")? {
+        "charge_asked" => Noted::ChargeAsked {
+            period: row
+                .try_get::<_, Option<i32>>("period_number")?
+                .and_then(|number| u32::try_from(number).ok())
+                .ok_or_else(|| unreadable("subscription_facts.period_number"))?,
+        },
+        "retry_asked" => Noted::RetryAsked(
+            row.try_get::<_, Option<i16>>("retry_slot")?
+                .and_then(RetrySlot::from_number)
+                .ok_or_else(|| unreadable("subscription_facts.retry_slot"))?,
+        ),
+        "card_changed" => Noted::CardChanged,
+        "cancel_now_asked" => Noted::CancelNowAsked,
+        "cancel_at_end_asked" => Noted::CancelAtEndAsked,
+        "paused" => Noted::Paused,
+        "resumed" => Noted::Resumed,
+        "provider_ended" => Noted::ProviderEnded(
+            row.try_get::<_, Option<&str>>("reason")?
+                .and_then(EndReason::from_label)
+                .ok_or_else(|| unreadable("subscription_facts.reason"))?,
+        ),
+        "replaced" => Noted::Replaced,
+        "plan_changed" => Noted::PlanChanged,
+        _ => return Err(unreadable("subscription_facts.kind")),
+    })
+}
+
+const fn kind(noted: Noted) -> &'static str {
+    match noted {
+        Noted::ChargeAsked { .. } => "charge_asked",
+        Noted::RetryAsked(_) => "retry_asked",
+        Noted::CardChanged => "card_changed",
+        Noted::CancelNowAsked => "cancel_now_asked",
+        Noted::CancelAtEndAsked => "cancel_at_end_asked",
+        Noted::Paused => "paused",
+        Noted::Resumed => "resumed",
+        Noted::ProviderEnded(_) => "provider_ended",
+        Noted::Replaced => "replaced",
+        Noted::PlanChanged => "plan_changed",
+    }
+}
+
+/// Writes a fact; `false` where it was known.
+pub(crate) async fn insert(
+    tx: &Tx,
+    id: SubscriptionId,
+    new: &NewFact,
+    now: Timestamp,
+) -> Result<bool, DbError> {
+    let sql = "insert into tollgate.subscription_facts (subscription_id, fact_key, kind, period_number, retry_slot, \
+               reason, actor, occurred_at, recorded_at) values ($1, $2, $3, $4, $5, $6, $7, $8, $9) \
+               on conflict (subscription_id, fact_key) do nothing";
+    let (period, slot, reason) = match new.noted {
+        Noted::ChargeAsked { period } => (Some(count(period)), None, new.reason.as_deref()),
+        Noted::RetryAsked(slot) => (None, Some(slot.number()), new.reason.as_deref()),
+        // The reason is what the fact says, so it is the column's.
+        Noted::ProviderEnded(reason) => (None, None, Some(reason.label())),
+        Noted::CardChanged
+        | Noted::CancelNowAsked
+        | Noted::CancelAtEndAsked
+        | Noted::Paused
+        | Noted::Resumed
+        | Noted::Replaced
+        | Noted::PlanChanged => (None, None, new.reason.as_deref()),
+    };
+    let written = tx
+        .execute(
+            sql,
+            &[
+                /* subscription_id */ &id.as_uuid(),
+                /* fact_key */ &new.key,
+                /* kind */ &kind(new.noted),
+                /* period_number */ &period,
+                /* retry_slot */ &slot,
+                /* reason */ &reason,
+                /* actor */ &new.actor,
+                /* occurred_at */ &Instant(new.occurred_at),
+                /* recorded_at */ &Instant(now),
+            ],
+        )
+        .await?;
+    Ok(written == 1)
+}
+
+/// Whether a fact of this key is known.
+pub(crate) async fn is_known(tx: &Tx, id: SubscriptionId, key: &str) -> Result<bool, DbError> {
+    let sql = "select from tollgate.subscription_facts where subscription_id = $1 and fact_key = $2";
+    Ok(tx.query_opt(sql, &[&id.as_uuid(), &key]).await?.is_some())
+}

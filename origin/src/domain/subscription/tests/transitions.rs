@@ -1,0 +1,1 @@
+//! Every phase meets every input (dunning).

@@ -1,0 +1,252 @@
+//! An attempt to charge a subscription, as apply learns of it from a notice, a poll or the answer to our own charge.
+//!
+//! apply (settle, decline, refund) → **`note_attempt`** → `subscription_payments`, `period_transactions` → refold.
+//!
+//! Invariants: whoever tells of an attempt, it is one row and starts the same dunning (OP-5); the money is booked before,
+//! and the user recomputed after, by the caller. A payment that is no subscription's changes nothing here.
+//! Not here: money (`apply::book`), whether the amount is ours (`domain::charge`).
+
+use tollgate_shared::event::{Charge, Decline, Period};
+use tollgate_shared::provider::{Hardness, decline_hardness};
+
+use super::refold::refold_row;
+use crate::apply::Step;
+use crate::db::DbError;
+use crate::db::payments::Payment;
+use crate::db::plans;
+use crate::db::subscriptions::attempts::{self, NewAttempt, NewPeriod};
+use crate::db::subscriptions::charges::{self, Purpose, Sent};
+use crate::db::subscriptions::{self, Subscription};
+use crate::domain::subscription::Mode;
+use crate::entropy;
+
+/// No provider sends a longer message; what is longer is cut.
+const MESSAGE_CHARACTERS_MAX: usize = 200;
+
+/// Who told of an attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum FoundBy {
+    /// The provider, unasked.
+    Notice,
+    /// The provider, asked for news (OP-5).
+    Poll,
+    /// The provider, in its answer to our charge.
+    Charge,
+}
+
+impl FoundBy {
+    /// Who told, by the name of the notice: observations have names of their own.
+    pub(crate) fn from_notice(notice: &str) -> Self {
+        match notice {
+            "charge-reply" => Self::Charge,
+            _ if notice.starts_with("observed-") => Self::Poll,
+            _ => Self::Notice,
+        }
+    }
+
+    /// The label in `subscription_payments.found_by`.
+    const fn label(self) -> &'static str {
+        match self {
+            Self::Notice => "notice",
+            Self::Poll => "poll",
+            Self::Charge => "charge",
+        }
+    }
+}
+
+/// What became of an attempt.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Attempt<'a> {
+    /// It succeeded.
+    Paid(&'a Charge, Option<&'a Period>),
+    /// It was refused.
+    Failed(&'a Decline, Option<&'a Period>),
+    /// It had succeeded and was paid back in full.
+    Returned(&'a Charge),
+}
+
+/// Notes an attempt at a payment and recomputes its subscription, if it is one's.
+pub(crate) async fn note_attempt(
+    step: Step<'_>,
+    payment: &Payment,
+    attempt: Attempt<'_>,
+) -> Result<(), DbError> {
+    if !payment.periodic {
+        return Ok(());
+    }
+    let Some(mut subscription) = subscriptions::lock_of_payment(step.tx, payment.id).await? else {
+        return Ok(());
+    };
+    let sent = match &step.event.order {
+        Some(order) => charges::by_order(step.tx, subscription.id, order).await?,
+        None => None,
+    };
+    if let Some(sent) = &sent {
+        finish(step, &mut subscription, sent, attempt).await?;
+    }
+    note_contract(step, &mut subscription, attempt).await?;
+    if !sent
+        .as_ref()
+        .is_some_and(|sent| sent.purpose == Purpose::Proration)
+    {
+        write(step, &subscription, sent.as_ref(), attempt).await?;
+    }
+    refold_row(step.tx, step.subscriptions, &subscription, step.now).await?;
+    Ok(())
+}
+
+/// A charge of ours has its result. One that was for another plan makes that the subscription's.
+async fn finish(
+    step: Step<'_>,
+    subscription: &mut Subscription,
+    sent: &Sent,
+    attempt: Attempt<'_>,
+) -> Result<(), DbError> {
+    let is_paid = matches!(attempt, Attempt::Paid(..));
+    charges::finish(step.tx, sent.id, is_paid, step.now).await?;
+    let Some(plan) = sent.plan.as_ref().filter(|_| is_paid) else {
+        return Ok(());
+    };
+    let Some(plan) = plans::find(step.tx, plan).await? else {
+        return Ok(());
+    };
+    subscriptions::set_plan(step.tx, subscription.id, &plan.id, plan.price).await?;
+    subscription.price = plan.price;
+    subscription.plan = plan;
+    subscription.next_plan = None;
+    Ok(())
+}
+
+/// What a notice tells beside the attempt: the contract's number, and the card that may be charged again.
+async fn note_contract(
+    step: Step<'_>,
+    subscription: &mut Subscription,
+    attempt: Attempt<'_>,
+) -> Result<(), DbError> {
+    let number = period_of(attempt).and_then(|period| period.contract_number.as_ref());
+    if let Some(number) = number.filter(|_| subscription.contract_number.is_none()) {
+        subscriptions::set_contract_number(step.tx, subscription.id, number.as_str()).await?;
+        subscription.contract_number = Some(number.to_string());
+    }
+    if let Attempt::Paid(charge, _) = attempt
+        && let Some(credential) = &charge.credential
+        && subscription.mode == Mode::MerchantRun
+    {
+        charges::store_credential(step.tx, subscription.id, credential, step.now).await?;
+    }
+    Ok(())
+}
+
+async fn write(
+    step: Step<'_>,
+    subscription: &Subscription,
+    sent: Option<&Sent>,
+    attempt: Attempt<'_>,
+) -> Result<(), DbError> {
+    let new = new_attempt(step, subscription, sent, attempt)?;
+    attempts::upsert(step.tx, subscription.id, &new, step.now).await?;
+    let period = period_of(attempt);
+    let Some(order_no) = period_order_no(step, subscription, sent, &new) else {
+        return Ok(());
+    };
+    let row = NewPeriod {
+        id: entropy::uuid_v7(step.now)?,
+        user: subscription.user.as_str(),
+        trade_no: subscription.contract_number.as_deref(),
+        order_no: &order_no,
+        number: sent
+            .map(|sent| sent.period)
+            .or_else(|| period.and_then(|period| period.number)),
+        total: period
+            .and_then(|period| period.total)
+            .or(Some(u32::from(subscription.schedule.times))),
+        amount_minor: new.amount_minor,
+        status: new.status,
+        auth_time: new.occurred_at,
+    };
+    attempts::upsert_period(step.tx, subscription.id, &row, step.now).await
+}
+
+const fn period_of(attempt: Attempt<'_>) -> Option<&Period> {
+    match attempt {
+        Attempt::Paid(_, period) | Attempt::Failed(_, period) => period,
+        Attempt::Returned(_) => None,
+    }
+}
+
+fn new_attempt(
+    step: Step<'_>,
+    subscription: &Subscription,
+    sent: Option<&Sent>,
+    attempt: Attempt<'_>,
+) -> Result<NewAttempt, DbError> {
+    let period = period_of(attempt);
+    let (charge, decline, status) = match attempt {
+        Attempt::Paid(charge, _) => (Some(charge), None, "paid"),
+        Attempt::Returned(charge) => (Some(charge), None, "refunded"),
+        Attempt::Failed(decline, _) => (None, Some(decline), "failed"),
+    };
+    let number = charge
+        .map(|charge| &charge.provider_payment_id)
+        .or_else(|| decline.and_then(|decline| decline.provider_payment_id.as_ref()));
+    let money = charge
+        .map(|charge| charge.money)
+        .or_else(|| decline.and_then(|decline| decline.money));
+    let cut = |text: &str| text.chars().take(MESSAGE_CHARACTERS_MAX).collect::<String>();
+    Ok(NewAttempt {
+        id: entropy::uuid_v7(step.now)?,
+        key: match charge {
+            Some(charge) => format!("paid:{}", charge.provider_payment_id),
+            None => format!("failed:{}", step.event.key),
+        },
+        period_number: sent
+            .map(|sent| sent.period)
+            .or_else(|| told_number(subscription, attempt)),
+        period_order_no: period.map(|period| period.period_order_number.clone()),
+        provider_payment_id: number.map(ToString::to_string),
+        amount_minor: money.map(|money| money.amount_minor.get()),
+        status,
+        error_code: decline.map(|decline| cut(&decline.code)),
+        error_message: decline.map(|decline| cut(&decline.message)),
+        hard: decline.is_some_and(|decline| decline_hardness(decline) == Hardness::Hard),
+        found_by: step.found_by.label(),
+        occurred_at: step.occurred_at(),
+        retries_max: i32::try_from(step.subscriptions.policy.retry_days.len()).unwrap_or(i32::MAX),
+    })
+}
+
+/// The number of the period, where the provider counts periods; a payment that is told as no period's is the first.
+/// ECPay counts successes: after a period that stayed unpaid its number is another period's, so there the day decides.
+fn told_number(subscription: &Subscription, attempt: Attempt<'_>) -> Option<u32> {
+    let counts_periods = subscription.provider != "ecpay";
+    match (attempt, period_of(attempt)) {
+        (_, Some(period)) => period.number.filter(|_| counts_periods),
+        (Attempt::Paid(..), None) => Some(1),
+        // The row is that of the charge, and knows its period.
+        (Attempt::Failed(..) | Attempt::Returned(_), None) => None,
+    }
+}
+
+/// The period's number at the provider. Ours has the charge's; a first charge that ECPay tells as a payment, the order's.
+fn period_order_no(
+    step: Step<'_>,
+    subscription: &Subscription,
+    sent: Option<&Sent>,
+    new: &NewAttempt,
+) -> Option<String> {
+    if let Some(told) = &new.period_order_no {
+        return Some(told.clone());
+    }
+    if sent.is_some() {
+        return step
+            .event
+            .order
+            .as_ref()
+            .map(|order| order.as_str().to_uppercase());
+    }
+    let number = new
+        .provider_payment_id
+        .as_ref()
+        .filter(|_| new.status != "failed")?;
+    Some(format!("{}_{number}", subscription.order))
+}

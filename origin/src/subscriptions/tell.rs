@@ -1,0 +1,206 @@
+//! What a new step of a subscription brings with it: a line of history, a line of the event log, a notice, an effect.
+//!
+//! `refold` → **tell** (steps that stand in the standing and not yet in the history) → `subscription_history`,
+//! `event_log`, `notices`, `wanted`.
+//!
+//! Invariant: all four are written when the history's row is new, and only then, in one transaction; a step that is
+//! decided again is told again to nobody. Not here: wording (`notices`), which steps there are (`domain::subscription`).
+
+use serde_json::{Value, json};
+use tollgate_shared::time::Timestamp;
+
+use super::{CANCEL, Context, PAUSE, RESUME, wanted};
+use crate::db::event_log;
+use crate::db::subscriptions::Subscription;
+use crate::db::subscriptions::history::{self, Line};
+use crate::db::{DbError, Tx};
+use crate::domain::subscription::dunning::Step;
+use crate::domain::subscription::standing::{Standing, Taken};
+use crate::domain::subscription::{EndReason, Mode};
+use crate::entropy;
+use crate::notices::{self, Notice, NoticeFacts, NoticeKind};
+
+/// The event type of a step; the history's kind is the same without its first word.
+const PREFIX: &str = "subscription_";
+
+/// Tells every step that is new; the number of effects that they want.
+pub(super) async fn new_steps(
+    tx: &Tx,
+    context: Context<'_>,
+    subscription: &Subscription,
+    standing: &Standing,
+    now: Timestamp,
+) -> Result<u32, DbError> {
+    if standing.steps.is_empty() {
+        return Ok(0);
+    }
+    let known = history::keys(tx, subscription.id).await?;
+    let mut effects = 0_u32;
+    for taken in standing.steps.iter().filter(|taken| !known.contains(&taken.key)) {
+        if !history::insert(tx, subscription.id, &line(taken), now).await? {
+            continue;
+        }
+        log(tx, subscription, taken, now).await?;
+        if let Some(kind) = notice_kind(taken.step) {
+            let notice = notice(subscription, standing, taken, kind);
+            notices::enqueue(tx, &notice, context.notices, now).await?;
+        }
+        effects = effects.saturating_add(effect(tx, subscription, taken, now).await?);
+    }
+    Ok(effects)
+}
+
+fn line(taken: &Taken) -> Line {
+    let event_type = event_type(taken.step);
+    Line {
+        key: taken.key.clone(),
+        kind: event_type.strip_prefix(PREFIX).unwrap_or(event_type).to_owned(),
+        details: details(taken),
+        occurred_at: taken.at,
+    }
+}
+
+fn details(taken: &Taken) -> Value {
+    match taken.step {
+        Step::Failed(number) => json!({ "period": taken.period, "failure": number }),
+        Step::RetryAsked(slot) => json!({ "period": taken.period, "slot": slot.number() }),
+        Step::Over(reason) => json!({ "reason": reason.label() }),
+        Step::Activated | Step::Renewed | Step::Recovered | Step::Downgraded => {
+            json!({ "period": taken.period })
+        }
+        Step::CardChanged
+        | Step::Paused
+        | Step::Resumed
+        | Step::CancelScheduled
+        | Step::PlanChanged
+        | Step::ChargedAfterEnd => json!({}),
+    }
+}
+
+const fn event_type(step: Step) -> &'static str {
+    match step {
+        Step::Activated => "subscription_activated",
+        Step::Renewed => "subscription_renewed",
+        Step::Failed(1) => "subscription_first_failure",
+        Step::Failed(2) => "subscription_second_failure",
+        Step::Failed(_) => "subscription_final_warning",
+        Step::RetryAsked(_) => "subscription_retry_asked",
+        Step::Recovered => "subscription_recovered",
+        Step::Downgraded => "subscription_downgraded",
+        Step::CardChanged => "subscription_card_changed",
+        Step::Paused => "subscription_paused",
+        Step::Resumed => "subscription_resumed",
+        Step::CancelScheduled => "subscription_cancel_scheduled",
+        Step::PlanChanged => "subscription_plan_changed",
+        Step::Over(EndReason::Canceled) => "subscription_canceled",
+        Step::Over(EndReason::Completed) => "subscription_ended",
+        Step::Over(EndReason::Replaced) => "subscription_replaced",
+        Step::Over(EndReason::ProviderFailures | EndReason::ProviderStopped) => "subscription_provider_ended",
+        Step::ChargedAfterEnd => "subscription_charged_after_end",
+    }
+}
+
+const fn notice_kind(step: Step) -> Option<NoticeKind> {
+    Some(match step {
+        Step::Activated | Step::Renewed => NoticeKind::PaymentReceived,
+        Step::Failed(1) => NoticeKind::FirstFailure,
+        Step::Failed(2) => NoticeKind::SecondFailure,
+        Step::Failed(_) => NoticeKind::FinalWarning,
+        Step::Recovered => NoticeKind::Recovered,
+        Step::Downgraded => NoticeKind::Downgraded,
+        Step::CardChanged => NoticeKind::CardChanged,
+        Step::Paused => NoticeKind::Paused,
+        Step::Resumed => NoticeKind::Resumed,
+        Step::CancelScheduled => NoticeKind::CancelScheduled,
+        Step::PlanChanged => NoticeKind::PlanChanged,
+        Step::Over(EndReason::Canceled) => NoticeKind::Canceled,
+        Step::Over(EndReason::Completed) => NoticeKind::Ended,
+        Step::Over(EndReason::ProviderFailures | EndReason::ProviderStopped) => NoticeKind::ProviderEnded,
+        // The next try is told with the refusal; a replacement by the subscription that replaces; money after the end
+        // is for a person, who reads the event log.
+        Step::RetryAsked(_) | Step::Over(EndReason::Replaced) | Step::ChargedAfterEnd => return None,
+    })
+}
+
+fn notice(subscription: &Subscription, standing: &Standing, taken: &Taken, kind: NoticeKind) -> Notice {
+    Notice {
+        user: subscription.user.clone(),
+        subscription: Some(subscription.id.as_uuid()),
+        operation_key: format!("{}:{}", subscription.id, taken.key),
+        kind,
+        facts: NoticeFacts {
+            plan_name: subscription.plan.name.clone(),
+            money: Some(subscription.price),
+            period_number: taken.period,
+            period_total: Some(u32::from(subscription.schedule.times)),
+            next_charge_at: standing.next_charge.map(|due| due.at),
+            next_retry_at: standing.next_retry.map(|retry| retry.at),
+            grace_period_ends_at: standing.grace_ends_at,
+            access_until: standing.access_until,
+            reason: None,
+            reference: Some(
+                subscription
+                    .contract_number
+                    .clone()
+                    .unwrap_or_else(|| subscription.order.to_string()),
+            ),
+        },
+        delivery: None,
+        occurred_at: taken.at,
+    }
+}
+
+async fn log(tx: &Tx, subscription: &Subscription, taken: &Taken, now: Timestamp) -> Result<(), DbError> {
+    let event_type = event_type(taken.step);
+    let line = event_log::Line {
+        id: entropy::uuid_v7(now)?,
+        operation_key: format!("{event_type}:{}:{}", subscription.id, taken.key),
+        event_type,
+        user: Some(subscription.user.to_string()),
+        plan: Some(subscription.plan.id.to_string()),
+        money: Some(subscription.price),
+        payment: Some(subscription.payment),
+        provider: Some(subscription.provider.clone()),
+        provider_payment_id: None,
+        reason: None,
+        details: json!({ "subscriptionId": subscription.id, "period": taken.period }),
+        delivery: None,
+        occurred_at: taken.at,
+    };
+    event_log::insert(tx, &line, now).await?;
+    Ok(())
+}
+
+/// What a step wants done outside; 1 where it wants anything.
+async fn effect(tx: &Tx, subscription: &Subscription, taken: &Taken, now: Timestamp) -> Result<u32, DbError> {
+    if let Step::RetryAsked(_) = taken.step {
+        let period = taken.period.unwrap_or(1);
+        wanted::retry(tx, subscription, (&taken.key, period), now).await?;
+        return Ok(1);
+    }
+    let kind = on_contract(taken.step).filter(|_| subscription.mode == Mode::ProviderRun);
+    let Some(kind) = kind else { return Ok(0) };
+    wanted::on_contract(tx, subscription, (kind, &taken.key), now).await?;
+    Ok(1)
+}
+
+/// What a step does to a contract that the provider runs. The end is asked for at once, also where access goes on to the
+/// end of what is paid: a contract that stands would charge again. Money that came after the end asks once more.
+const fn on_contract(step: Step) -> Option<&'static str> {
+    match step {
+        Step::CancelScheduled
+        | Step::Over(EndReason::Canceled | EndReason::Replaced)
+        | Step::ChargedAfterEnd => Some(CANCEL),
+        Step::Paused => Some(PAUSE),
+        Step::Resumed => Some(RESUME),
+        Step::Activated
+        | Step::Renewed
+        | Step::Failed(_)
+        | Step::RetryAsked(_)
+        | Step::Recovered
+        | Step::Downgraded
+        | Step::CardChanged
+        | Step::PlanChanged
+        | Step::Over(EndReason::Completed | EndReason::ProviderFailures | EndReason::ProviderStopped) => None,
+    }
+}

@@ -1,0 +1,224 @@
+//! What is to be done outside the database: rows of the outbox, and the facts that they were asked for.
+//!
+//! `refold` (what is due), `tell` (what a step wants) → **wanted** → outbox → `effects`.
+//!
+//! Invariants: an effect is named by what it is for, so two sweeps write it once; a charge of ours has its row and its
+//! order number before it is sent. Where the provider runs the contract nothing here charges (EC-2): a retry asks the
+//! provider to. Not here: sending.
+
+use serde_json::json;
+use tollgate_shared::time::Timestamp;
+
+use crate::db::outbox::{self, NewEffect};
+use crate::db::plans;
+use crate::db::subscriptions::charges::{self, NewCharge, Purpose};
+use crate::db::subscriptions::facts::{self, NewFact};
+use crate::db::subscriptions::{Subscription, unreadable};
+use crate::db::{DbError, Tx};
+use crate::domain::backoff;
+use crate::domain::order_number::order_number;
+use crate::domain::subscription::standing::{Due, Retry, Standing};
+use crate::domain::subscription::{Fact, Mode, Noted, RetrySlot, What};
+use crate::entropy;
+
+/// Asks the provider to try a refused charge again (provider-run).
+pub(crate) const RETRY: &str = "subscription_retry";
+/// Charges a stored token (merchant-run).
+pub(crate) const CHARGE: &str = "subscription_charge";
+/// Ends the contract at the provider.
+pub(crate) const CANCEL: &str = "subscription_cancel";
+/// Suspends the contract at the provider.
+pub(crate) const PAUSE: &str = "subscription_pause";
+/// Lets it go on.
+pub(crate) const RESUME: &str = "subscription_resume";
+/// Asks the provider for news that did not come.
+pub(crate) const POLL: &str = "subscription_poll";
+
+/// Who asks for what is due.
+const SCHEDULE: &str = "schedule";
+
+/// Turns what is due into facts, and writes the charges among it.
+pub(super) async fn ask(
+    tx: &Tx,
+    subscription: &Subscription,
+    standing: &Standing,
+    now: Timestamp,
+) -> Result<(Vec<Fact>, u32), DbError> {
+    if let Some(retry) = standing.next_retry.filter(|retry| retry.at <= now) {
+        let asked = note(
+            tx,
+            subscription,
+            retry_key(&retry),
+            Noted::RetryAsked(retry.slot),
+            now,
+        )
+        .await?;
+        // The attempt itself is an effect of the step.
+        return Ok((asked.into_iter().collect(), 0));
+    }
+    let is_ours = subscription.mode == Mode::MerchantRun;
+    if let Some(due) = standing.next_charge.filter(|due| is_ours && due.at <= now) {
+        return charge_period(tx, subscription, due, now).await;
+    }
+    Ok((Vec::new(), 0))
+}
+
+async fn charge_period(
+    tx: &Tx,
+    subscription: &Subscription,
+    due: Due,
+    now: Timestamp,
+) -> Result<(Vec<Fact>, u32), DbError> {
+    let noted = Noted::ChargeAsked { period: due.period };
+    let Some(fact) = note(tx, subscription, format!("charge:{}", due.period), noted, now).await? else {
+        return Ok((Vec::new(), 0));
+    };
+    let key = format!("{CHARGE}:{}:{}", subscription.id, due.period);
+    charge(tx, subscription, (&key, due.period), now).await?;
+    Ok((vec![fact], 1))
+}
+
+async fn note(
+    tx: &Tx,
+    subscription: &Subscription,
+    key: String,
+    noted: Noted,
+    now: Timestamp,
+) -> Result<Option<Fact>, DbError> {
+    let new = NewFact {
+        key: key.clone(),
+        noted,
+        reason: None,
+        actor: SCHEDULE.to_owned(),
+        occurred_at: now,
+    };
+    let is_new = facts::insert(tx, subscription.id, &new, now).await?;
+    Ok(is_new.then_some(Fact {
+        key,
+        occurred_at: now,
+        told_at: now,
+        what: What::Noted(noted),
+    }))
+}
+
+/// Names an attempt: of a period and a slot of its schedule, or of the instant at which a new card came.
+fn retry_key(retry: &Retry) -> String {
+    match retry.slot {
+        RetrySlot::Scheduled(number) => format!("retry:{}:{number}", retry.period_owed),
+        RetrySlot::CardChanged | RetrySlot::Manual => {
+            format!("retry:{}:card:{}", retry.period_owed, retry.at.unix_ms())
+        }
+    }
+}
+
+/// The attempt of a step "retry asked".
+pub(super) async fn retry(
+    tx: &Tx,
+    subscription: &Subscription,
+    (step_key, period): (&str, u32),
+    now: Timestamp,
+) -> Result<(), DbError> {
+    match subscription.mode {
+        Mode::MerchantRun => {
+            let key = format!("{CHARGE}:{}:{step_key}", subscription.id);
+            charge(tx, subscription, (&key, period), now).await
+        }
+        Mode::ProviderRun => {
+            let payload = json!({
+                "subscriptionId": subscription.id, "period": period, "slot": step_key,
+                "provider": subscription.provider,
+            });
+            let key = format!("{RETRY}:{}:{step_key}", subscription.id);
+            write(tx, subscription, (RETRY, key, payload), now).await
+        }
+    }
+}
+
+/// A charge of ours: its row, its order number, its effect. In the plan from this period on, if one was chosen.
+async fn charge(
+    tx: &Tx,
+    subscription: &Subscription,
+    (key, period): (&str, u32),
+    now: Timestamp,
+) -> Result<(), DbError> {
+    let next = match &subscription.next_plan {
+        Some(plan) => plans::find(tx, plan).await?,
+        None => None,
+    };
+    let random = u64::from_le_bytes(entropy::random()?);
+    let order = order_number(now, random).ok_or_else(|| unreadable("subscription_charges.order_number"))?;
+    let new = NewCharge {
+        id: entropy::uuid_v7(now)?,
+        operation_key: key,
+        period,
+        order: &order,
+        price: next.as_ref().map_or(subscription.price, |plan| plan.price),
+        purpose: Purpose::Period,
+        plan: next.as_ref().map(|plan| &plan.id),
+    };
+    if charges::insert(tx, subscription.id, &new, now).await? {
+        write_charge(tx, subscription, &new, now).await?;
+    }
+    Ok(())
+}
+
+/// The effect of a charge whose row is new.
+pub(super) async fn write_charge(
+    tx: &Tx,
+    subscription: &Subscription,
+    charge: &NewCharge<'_>,
+    now: Timestamp,
+) -> Result<(), DbError> {
+    let payload = json!({
+        "subscriptionId": subscription.id, "chargeId": charge.id, "period": charge.period,
+    });
+    write(
+        tx,
+        subscription,
+        (CHARGE, charge.operation_key.to_owned(), payload),
+        now,
+    )
+    .await
+}
+
+/// A question for news; `count` tells the questions about the same news apart.
+pub(super) async fn poll(
+    tx: &Tx,
+    subscription: &Subscription,
+    count: i32,
+    now: Timestamp,
+) -> Result<(), DbError> {
+    let key = format!("{POLL}:{}:{}:{count}", subscription.id, now.unix_ms());
+    let payload = json!({ "subscriptionId": subscription.id });
+    write(tx, subscription, (POLL, key, payload), now).await
+}
+
+/// An effect on the contract at the provider, named by the step that wants it.
+pub(super) async fn on_contract(
+    tx: &Tx,
+    subscription: &Subscription,
+    (kind, step_key): (&'static str, &str),
+    now: Timestamp,
+) -> Result<(), DbError> {
+    let key = format!("{kind}:{}:{step_key}", subscription.id);
+    let payload = json!({ "subscriptionId": subscription.id });
+    write(tx, subscription, (kind, key, payload), now).await
+}
+
+async fn write(
+    tx: &Tx,
+    subscription: &Subscription,
+    (kind, operation_key, payload): (&'static str, String, serde_json::Value),
+    now: Timestamp,
+) -> Result<(), DbError> {
+    let effect = NewEffect {
+        id: entropy::uuid_v7(now)?,
+        operation_key,
+        kind,
+        ordering_key: Some(format!("subscription:{}", subscription.id)),
+        payload,
+        delivery: None,
+        attempts_max: backoff::OUTBOX.attempts_max,
+    };
+    outbox::insert(tx, &effect, now).await
+}
