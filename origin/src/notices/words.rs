@@ -4,14 +4,17 @@
 //!
 //! Invariants: each locale's wording is one template with a match over the kind, so a kind without words does not
 //! compile. Words are written once and put into both forms; the HTML form escapes them, whatever a plan is called. A
-//! subject is one line without control characters, because every fact is (`NoticeFacts::tidied`).
-//! Not here: which day it is (dates are the facts', in Asia/Taipei).
+//! subject is one line without control characters, because every fact is (`NoticeFacts::tidied`). Dates are days in
+//! Asia/Taipei; of what ends, the last day. Not here: the table under the words (`details`).
+
+mod details;
 
 use askama::Template;
 use reqwest::Url;
 use tollgate_shared::money::Money;
 use tollgate_shared::time::Timestamp;
 
+use self::details::{Detail, Labels, details, labels};
 use super::{Locale, Notice, NoticeFacts, NoticeKind, Urgency};
 
 /// A notice, written.
@@ -72,12 +75,6 @@ macro_rules! words_of {
 words_of!(WordsEn, "notices/words.en.txt");
 words_of!(WordsZhTw, "notices/words.zh-TW.txt");
 
-/// A line of the table under the words.
-struct Detail {
-    label: &'static str,
-    value: String,
-}
-
 #[derive(Template)]
 #[template(path = "notices/mail.txt")]
 struct MailText<'a> {
@@ -99,52 +96,6 @@ struct MailHtml<'a> {
     manage_url: &'a str,
 }
 
-/// What stands around the words.
-struct Labels {
-    plan: &'static str,
-    amount: &'static str,
-    period: &'static str,
-    next_charge: &'static str,
-    retry: &'static str,
-    grace_ends: &'static str,
-    access_until: &'static str,
-    reason: &'static str,
-    reference: &'static str,
-    manage: &'static str,
-    footer: &'static str,
-    colon: &'static str,
-}
-
-const ZH_TW: Labels = Labels {
-    plan: "方案",
-    amount: "金額",
-    period: "期數",
-    next_charge: "下次扣款日",
-    retry: "再次扣款日",
-    grace_ends: "寬限期至",
-    access_until: "可使用至",
-    reason: "原因",
-    reference: "交易編號",
-    manage: "管理訂閱與通知",
-    footer: "此信由系統自動寄出，請勿直接回覆。",
-    colon: "：",
-};
-
-const EN: Labels = Labels {
-    plan: "Plan",
-    amount: "Amount",
-    period: "Period",
-    next_charge: "Next charge",
-    retry: "Next attempt",
-    grace_ends: "Grace period until",
-    access_until: "Can be used until",
-    reason: "Reason",
-    reference: "Reference",
-    manage: "Manage subscription and notices",
-    footer: "This mail was sent automatically; please do not reply to it.",
-    colon: ": ",
-};
-
 /// Writes a notice whose facts are tidied.
 pub(super) fn write(notice: &Notice, locale: Locale, manage_url: &str) -> Words {
     let written = words(notice, locale);
@@ -155,7 +106,7 @@ pub(super) fn write(notice: &Notice, locale: Locale, manage_url: &str) -> Words 
         .filter(|paragraph| !paragraph.is_empty())
         .collect();
     let labels = labels(locale);
-    let details = details(&notice.facts, locale, labels);
+    let details = details(notice, &told(&notice.facts, locale), labels);
     let text = MailText {
         paragraphs: &paragraphs,
         details: &details,
@@ -209,40 +160,24 @@ fn rendered(template: &impl Template) -> String {
 
 fn told(facts: &NoticeFacts, locale: Locale) -> Told {
     let on = |at: Option<Timestamp>| at.and_then(|at| date(at, locale));
+    let until = |end: Option<Timestamp>| end.and_then(|end| last_day(end, locale));
     Told {
         plan: facts.plan_name.clone(),
         amount: facts.money.map(amount),
         period: period(facts, locale),
         next_charge_on: on(facts.next_charge_at),
         retry_on: on(facts.next_retry_at),
-        grace_ends_on: on(facts.grace_period_ends_at),
-        access_until_on: on(facts.access_until),
+        grace_ends_on: until(facts.grace_period_ends_at),
+        access_until_on: until(facts.access_until),
     }
-}
-
-fn details(facts: &NoticeFacts, locale: Locale, labels: &Labels) -> Vec<Detail> {
-    let told = told(facts, locale);
-    let rows = [
-        (labels.plan, Some(told.plan)),
-        (labels.amount, told.amount),
-        (labels.period, told.period),
-        (labels.next_charge, told.next_charge_on),
-        (labels.retry, told.retry_on),
-        (labels.grace_ends, told.grace_ends_on),
-        (labels.access_until, told.access_until_on),
-        (labels.reason, facts.reason.clone()),
-        (labels.reference, facts.reference.clone()),
-    ];
-    rows.into_iter()
-        .filter_map(|(label, value)| value.map(|value| Detail { label, value }))
-        .collect()
 }
 
 fn period(facts: &NoticeFacts, locale: Locale) -> Option<String> {
     let number = facts.period_number?;
     Some(match (facts.period_total, locale) {
-        (None, _) => number.to_string(),
-        (Some(total), Locale::ZhTw) => format!("{number}／{total}"),
+        (None, Locale::ZhTw) => format!("第 {number} 期"),
+        (Some(total), Locale::ZhTw) => format!("第 {number} 期（共 {total} 期）"),
+        (None, Locale::En) => number.to_string(),
         (Some(total), Locale::En) => format!("{number} of {total}"),
     })
 }
@@ -253,6 +188,12 @@ fn date(at: Timestamp, locale: Locale) -> Option<String> {
         Locale::ZhTw => at.to_taipei("%Y年%-m月%-d日"),
         Locale::En => at.to_taipei("%-d %B %Y"),
     }
+}
+
+/// The last day in Taiwan of what ends: an end is the first instant that is not part of it any more, which of paid time
+/// is the midnight after its last day.
+fn last_day(end: Timestamp, locale: Locale) -> Option<String> {
+    date(Timestamp::from_unix_ms(end.unix_ms().saturating_sub(1)), locale)
 }
 
 /// `NT$1,234`: whole dollars, thousands apart.
@@ -269,13 +210,6 @@ fn amount(money: Money) -> String {
         apart.push(digit);
     }
     format!("{sign}NT${apart}")
-}
-
-const fn labels(locale: Locale) -> &'static Labels {
-    match locale {
-        Locale::ZhTw => &ZH_TW,
-        Locale::En => &EN,
-    }
 }
 
 const fn colour(urgency: Urgency) -> &'static str {

@@ -22,10 +22,11 @@ fn all_facts() -> NoticeFacts {
         period_number: Some(3),
         period_total: Some(12),
         // The first second of a day in Taiwan is the day before in Greenwich.
-        next_charge_at: Some(taipei("2027/02/28 00:00:00")),
+        next_charge_at: Some(taipei("2027/02/27 00:00:00")),
         next_retry_at: Some(taipei("2027/01/25 06:00:00")),
         grace_period_ends_at: Some(taipei("2027/01/31 23:59:59")),
-        access_until: Some(taipei("2027/03/01 00:00:01")),
+        // The first instant that is not paid for: the last day is the one before.
+        access_until: Some(taipei("2027/03/01 00:00:00")),
         reason: Some("10100058: 餘額不足".to_owned()),
         reference: Some("T20270101ABC".to_owned()),
     }
@@ -104,6 +105,48 @@ fn ec_8_the_final_warning_says_the_day_of_the_downgrade_out_loud() {
             "{words:?}"
         );
         assert!(words.text.contains(day) && words.html.contains(day));
+    }
+}
+
+#[test]
+fn what_ends_is_told_with_its_last_day() {
+    for (end, day) in [
+        ("2027/03/01 00:00:00", "2027年2月28日"),
+        ("2027/03/01 00:00:01", "2027年3月1日"),
+        ("2027/03/01 10:30:00", "2027年3月1日"),
+        ("2027/01/01 00:00:00", "2026年12月31日"),
+    ] {
+        let facts = NoticeFacts {
+            access_until: Some(taipei(end)),
+            grace_period_ends_at: Some(taipei(end)),
+            ..bare_facts()
+        };
+        for kind in [NoticeKind::CancelScheduled, NoticeKind::FirstFailure] {
+            let words = written(&notice(kind, &facts), Locale::ZhTw);
+            assert!(
+                words.text.contains(&format!("可繼續使用至 {day}。"))
+                    || words.text.contains(&format!("可使用至 {day}。")),
+                "{end} {words:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_mail_shows_the_facts_that_its_kind_is_about_and_no_others() {
+    for (kind, absent) in [
+        (NoticeKind::PaymentReceived, ["再次扣款日", "寬限期", "可使用至"]),
+        (NoticeKind::Canceled, ["NT$", "2027年1月25日", "下次扣款日"]),
+        (NoticeKind::CardChanged, ["NT$", "寬限期", "可使用至"]),
+        (NoticeKind::RefundIssued, ["下次扣款日", "再次扣款日", "寬限期"]),
+    ] {
+        let words = written(&notice(kind, &all_facts()), Locale::ZhTw);
+        for text in absent {
+            assert!(
+                !words.text.contains(text) && !words.html.contains(text),
+                "{kind:?} {text} {words:?}"
+            );
+        }
     }
 }
 
