@@ -118,6 +118,7 @@ fn read_preferences(row: &Row) -> Result<Preferences, DbError> {
         muted: muted
             .iter()
             .filter_map(|label| NoticeKind::from_label(label))
+            .filter(|kind| kind.can_be_muted())
             .collect(),
     })
 }
@@ -169,16 +170,11 @@ pub(crate) async fn erase_address(tx: &Tx, user: &UserId, now: Timestamp) -> Res
     Ok(erased == 1)
 }
 
-const ADDRESS: &str = "\
--- notice_preferences_address
-select email from tollgate.notice_preferences where user_id = $1";
-
-/// Where to send a user's mail now; its connection is given back before anything is sent.
-pub(crate) async fn address(database: &Database, user_id: &str) -> Result<Option<EmailAddress>, DbError> {
+/// What a user wants now; the connection is given back before anything is sent.
+pub(crate) async fn preferences_now(database: &Database, user_id: &str) -> Result<Preferences, DbError> {
     let connection = database.connection().await?;
-    let statement = connection.prepare_cached(ADDRESS).await?;
-    let Some(row) = connection.query_opt(&statement, &[&user_id]).await? else {
-        return Ok(None);
-    };
-    read_address(&row)
+    let statement = connection.prepare_cached(PREFERENCES).await?;
+    let row = connection.query_opt(&statement, &[&user_id]).await?;
+    let told = row.as_ref().map(read_preferences).transpose()?;
+    Ok(told.unwrap_or_default())
 }

@@ -22,6 +22,9 @@ use crate::notices::mail::Letter;
 
 /// The whole conversation. RFC 5321 would wait for minutes; the lease is a minute, and there is a next attempt.
 const TIME_MAX: Duration = Duration::from_secs(30);
+/// Refusals that are about this mailbox (RFC 3463 §3.2, §3.3; RFC 7505 §4.2). Any other 5xx may be about us or about the
+/// server: a setting that is mended within a day saves the mail.
+const MAILBOX_REFUSALS: [&str; 6] = ["5.1.1", "5.1.2", "5.1.3", "5.1.6", "5.1.10", "5.2.1"];
 /// Answers that refuse our login (RFC 4954 §6), which says nothing about this mail.
 const LOGIN_CODES: [u16; 4] = [530, 534, 535, 538];
 
@@ -31,9 +34,12 @@ pub(crate) enum MailError {
     /// No server is configured (any more).
     #[error("no mail server is configured")]
     NotConfigured,
-    /// The server will never take this mail.
+    /// The server will never take mail for this mailbox.
     #[error("the mail server refused it for good: {0}")]
     Refused(String),
+    /// The server takes no such mail from us, or none at all: its settings, or ours.
+    #[error("the mail server refused it: {0}")]
+    Rejected(String),
     /// The server does not take it now.
     #[error("the mail server put it off: {0}")]
     Deferred(String),
@@ -53,7 +59,11 @@ impl MailError {
     pub(crate) const fn is_final(&self) -> bool {
         match self {
             Self::Refused(_) | Self::Unwritable => true,
-            Self::NotConfigured | Self::Deferred(_) | Self::Login(_) | Self::NoAnswer(_) => false,
+            Self::NotConfigured
+            | Self::Rejected(_)
+            | Self::Deferred(_)
+            | Self::Login(_)
+            | Self::NoAnswer(_) => false,
         }
     }
 }
@@ -106,8 +116,10 @@ impl Mailer {
             .subject(&letter.subject)
             .date(SystemTime::UNIX_EPOCH.checked_add(sent_at)?)
             .message_id(Some(format!("<{}@{domain}>", id.simple())))
-            .raw_header(raw("Auto-Submitted", "auto-generated".to_owned()))
-            .raw_header(raw("List-Unsubscribe", format!("<{}>", letter.manage_url)));
+            .raw_header(raw("Auto-Submitted", "auto-generated".to_owned()));
+        if let Some(url) = &letter.unsubscribe_url {
+            message = message.raw_header(raw("List-Unsubscribe", format!("<{url}>")));
+        }
         if letter.important {
             message = message.raw_header(raw("Importance", "high".to_owned()));
         }
@@ -125,11 +137,17 @@ fn read(error: &smtp::Error) -> MailError {
         return MailError::NoAnswer(kind(error));
     };
     let code = u16::from(status);
-    let told = told(code, error);
+    let enhanced = enhanced(error);
+    let told = match &enhanced {
+        Some(enhanced) => format!("{code} {enhanced}"),
+        None => code.to_string(),
+    };
     if LOGIN_CODES.contains(&code) {
         MailError::Login(told)
-    } else if error.is_permanent() {
+    } else if enhanced.is_some_and(|enhanced| MAILBOX_REFUSALS.contains(&enhanced.as_str())) {
         MailError::Refused(told)
+    } else if error.is_permanent() {
+        MailError::Rejected(told)
     } else {
         MailError::Deferred(told)
     }
@@ -149,15 +167,11 @@ fn kind(error: &smtp::Error) -> &'static str {
     }
 }
 
-/// The code, and the enhanced one (RFC 3463) where the server's words begin with it: `550 5.1.1`.
-fn told(code: u16, error: &smtp::Error) -> String {
-    let words = std::error::Error::source(error)
-        .map(ToString::to_string)
-        .unwrap_or_default();
-    match words.split_whitespace().next().filter(|word| is_enhanced(word)) {
-        Some(enhanced) => format!("{code} {enhanced}"),
-        None => code.to_string(),
-    }
+/// The enhanced code (RFC 3463) where the server's words begin with it: `5.1.1`.
+fn enhanced(error: &smtp::Error) -> Option<String> {
+    let words = std::error::Error::source(error)?.to_string();
+    let first = words.split_whitespace().next();
+    first.filter(|word| is_enhanced(word)).map(ToOwned::to_owned)
 }
 
 fn is_enhanced(word: &str) -> bool {

@@ -69,6 +69,28 @@ kinds! {
 }
 
 impl NoticeKind {
+    /// Whether a customer may do without its mail. What proves that money moved, what is about to be lost, and what
+    /// somebody else may have done with the account is told in any case.
+    pub(crate) const fn can_be_muted(self) -> bool {
+        match self {
+            Self::PaymentReceived
+            | Self::RefundIssued
+            | Self::FinalWarning
+            | Self::Downgraded
+            | Self::ProviderEnded
+            | Self::CardChanged => false,
+            Self::FirstFailure
+            | Self::SecondFailure
+            | Self::Recovered
+            | Self::CancelScheduled
+            | Self::Canceled
+            | Self::Ended
+            | Self::Paused
+            | Self::Resumed
+            | Self::PlanChanged => true,
+        }
+    }
+
     /// The kind of a label.
     pub(crate) fn from_label(label: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|kind| kind.label() == label)
@@ -147,6 +169,22 @@ mod tests {
             [Urgency::Low, Urgency::Medium, Urgency::High, Urgency::Urgent]
         );
         assert_eq!(NoticeKind::Downgraded.urgency(), Urgency::Urgent);
+    }
+
+    #[test]
+    fn ec_8_what_is_urgent_and_what_proves_that_money_moved_cannot_be_muted() {
+        for kind in NoticeKind::ALL {
+            if kind.urgency() == Urgency::Urgent {
+                assert!(!kind.can_be_muted(), "{kind:?}");
+            }
+        }
+        let always = [
+            NoticeKind::PaymentReceived,
+            NoticeKind::RefundIssued,
+            NoticeKind::CardChanged,
+        ];
+        assert!(!always.iter().any(|kind| kind.can_be_muted()));
+        assert!(NoticeKind::FirstFailure.can_be_muted() && NoticeKind::Resumed.can_be_muted());
     }
 
     #[test]

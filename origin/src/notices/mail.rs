@@ -3,7 +3,7 @@
 //! `enqueue` → **the outbox row** → `work::outbox::mail` looks the address up → `gateway::mail` sends.
 //!
 //! Invariants: the words are written when the step is decided, so what is sent is what was decided; the payload names the
-//! user, never the address, so an address that is erased meanwhile is not used any more. A user's mails go out in order.
+//! user, never the address, so an address that is erased meanwhile is not used any more, and a kind that is muted meanwhile is not sent. A user's mails go out in order.
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -28,8 +28,10 @@ pub(crate) struct Letter {
     pub(crate) text: String,
     /// The same as HTML.
     pub(crate) html: String,
-    /// Where the preferences are changed.
-    pub(crate) manage_url: String,
+    /// The kind's label: whoever mutes it before the mail left does not get it.
+    pub(crate) kind: String,
+    /// Where the kind is muted, if it can be.
+    pub(crate) unsubscribe_url: Option<String>,
     /// Whether mail programs should make it stand out.
     pub(crate) important: bool,
 }
@@ -41,7 +43,8 @@ impl Letter {
             subject: words.subject,
             text: words.text,
             html: words.html,
-            manage_url,
+            kind: notice.kind.label().to_owned(),
+            unsubscribe_url: notice.kind.can_be_muted().then_some(manage_url),
             important: notice.kind.urgency() >= Urgency::High,
         }
     }

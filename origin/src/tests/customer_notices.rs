@@ -288,6 +288,35 @@ async fn ec_8_a_muted_kind_is_not_mailed_and_its_event_goes_all_the_same() {
 }
 
 #[tokio::test]
+async fn ec_8_what_cannot_be_muted_is_mailed_whatever_the_row_says_and_offers_no_muting() {
+    let (stage, server) = stage_with_mail(&[]).await;
+    prefer(&stage, Locale::En, &[NoticeKind::FinalWarning]).await;
+    let mut notice = first_failure(&stage);
+    notice.kind = NoticeKind::FinalWarning;
+    tell(&stage, &notice).await;
+    stage.drain().await;
+    let taken = server.taken();
+    assert_eq!(taken.len(), 1);
+    let mail = mailparse::parse_mail(&taken[0].data).unwrap();
+    assert_eq!(mail.headers.get_first_value("List-Unsubscribe"), None);
+}
+
+#[tokio::test]
+async fn ec_8_a_kind_that_is_muted_before_the_mail_left_is_not_sent() {
+    let (stage, server) = stage_with_mail(&[]).await;
+    prefer(&stage, Locale::En, &[]).await;
+    tell(&stage, &first_failure(&stage)).await;
+    prefer(&stage, Locale::En, &[NoticeKind::FirstFailure]).await;
+    stage.drain().await;
+    assert_eq!(server.taken().len(), 0);
+    let seen = outcome(&stage).await;
+    assert_eq!(
+        (&seen["mail"], &seen["mail_error"]),
+        (&json!("dead"), &json!("the user has muted this kind meanwhile"))
+    );
+}
+
+#[tokio::test]
 async fn ec_8_without_an_address_nothing_is_lost() {
     let (receiver, url) = Receiver::start().await;
     let secret = format!("whsec_{SECRET}");
@@ -362,6 +391,36 @@ async fn invariant_7_a_mail_that_is_refused_for_good_ends_dead_with_a_reason_wit
             "invariant_8: {table} {rows:?}"
         );
     }
+}
+
+#[tokio::test]
+async fn ec_8_a_refusal_that_is_not_about_the_mailbox_loses_no_mail() {
+    let (stage, server) = stage_with_mail(&[]).await;
+    prefer(&stage, Locale::En, &[]).await;
+    server.will_answer(&[
+        ("CONNECT", "554 no service for you"),
+        ("MAIL", "550 5.1.8 <billing@example.tw> is no sender"),
+        ("RCPT", "550 5.7.1 lin@example.tw: relaying denied"),
+        ("RCPT", "550 lin@example.tw is over today's quota"),
+    ]);
+    tell(&stage, &first_failure(&stage)).await;
+    stage.drain().await;
+    for (attempts, code) in (1..).zip(["554", "550 5.1.8", "550 5.7.1", "550"]) {
+        let seen = outcome(&stage).await;
+        assert_eq!(
+            (&seen["mail"], &seen["mail_attempts"], &seen["mail_error"]),
+            (
+                &json!("pending"),
+                &json!(attempts),
+                &json!(format!("the mail server refused it: {code}"))
+            )
+        );
+        stage.after(Duration::from_secs(30 << (attempts - 1))).await;
+    }
+    assert_eq!(
+        (outcome(&stage).await["mail"].clone(), server.taken().len()),
+        (json!("done"), 1)
+    );
 }
 
 #[tokio::test]

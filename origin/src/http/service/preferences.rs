@@ -116,11 +116,11 @@ fn wanted(asked: &PutRequest) -> Result<Preferences, ServiceError> {
 fn muted(labels: &[String]) -> Result<BTreeSet<NoticeKind>, ServiceError> {
     let mut muted = BTreeSet::new();
     for label in labels {
-        let kind = NoticeKind::from_label(label);
+        let kind = NoticeKind::from_label(label).filter(|kind| kind.can_be_muted());
         if !kind.is_some_and(|kind| muted.insert(kind)) {
             return Err(ServiceError::Field {
                 field: "muted",
-                rule: "kinds of notices, each once",
+                rule: "kinds of notices that can be muted, each once",
             });
         }
     }

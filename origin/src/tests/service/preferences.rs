@@ -21,7 +21,7 @@ async fn send(service: &Service, method: &str, user: &str, body: &str) -> Answer
 }
 
 fn wanted() -> Value {
-    json!({ "email": "lin@example.tw", "locale": "en", "muted": ["payment_received", "paused"] })
+    json!({ "email": "lin@example.tw", "locale": "en", "muted": ["recovered", "paused"] })
 }
 
 #[tokio::test]
@@ -32,7 +32,7 @@ async fn ec_8_preferences_are_put_whole_and_read_back() {
     assert_eq!((before.status, before.body), (200, unknown));
     let put = send(&service, "PUT", "user-1", &wanted().to_string()).await;
     let told = json!({
-        "user_id": "user-1", "email": "lin@example.tw", "locale": "en", "muted": ["payment_received", "paused"],
+        "user_id": "user-1", "email": "lin@example.tw", "locale": "en", "muted": ["recovered", "paused"],
     });
     assert_eq!((put.status, &put.body), (200, &told));
     assert_eq!(
@@ -98,6 +98,8 @@ async fn ec_8_members_that_cannot_be_used_are_named_and_nothing_is_written() {
         ("muted", json!(["first-failure"])),
         ("muted", json!(["paused", "paused"])),
         ("muted", json!([""])),
+        ("muted", json!(["paused", "payment_received"])),
+        ("muted", json!(["final_warning"])),
     ];
     for (field, value) in fields {
         let answer = send(&service, "PUT", "user-1", &with(field, value.clone())).await;
