@@ -88,6 +88,10 @@ const VERSIONED: &[(&str, &str)] = &[
         sql_file!("versioned/V16__subscription_changes.sql"),
     ),
     ("V18__retention.sql", sql_file!("versioned/V18__retention.sql")),
+    (
+        "V19__outbox_lanes.sql",
+        sql_file!("versioned/V19__outbox_lanes.sql"),
+    ),
 ];
 
 /// Applied every time, in this order. A test compares this list with the folder.

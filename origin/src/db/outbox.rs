@@ -79,6 +79,31 @@ pub(crate) struct Claimed {
 /// The `last_error` of a row that was put off to its turn; `next_attempt_at` is the turn.
 const TURN: &str = "waits for its turn with the provider";
 
+/// The head of each kind is looked up in the index by itself, and the one that is due for longest is taken: one look-up for
+/// all kinds would have to sort whatever is due of them.
+const CLAIM: &str = "\
+-- outbox_claim
+update tollgate.outbox set lease_token = $1, lease_expires_at = $2, attempts = attempts + 1
+where id = (
+    select head.id
+    from unnest($4::text[]) as wanted(kind)
+    cross join lateral (
+        select due.id, due.next_attempt_at, due.created_at
+        from tollgate.outbox as due
+        where due.status = 'pending' and due.kind = wanted.kind and due.next_attempt_at <= $3
+            and due.attempts < due.attempts_max
+            and (due.lease_expires_at is null or due.lease_expires_at <= $3)
+            and not exists (
+                select from tollgate.outbox as earlier
+                where earlier.ordering_key = due.ordering_key and earlier.status = 'pending'
+                    and (earlier.created_at, earlier.id) < (due.created_at, due.id))
+        order by due.next_attempt_at, due.created_at, due.id
+        for update skip locked limit 1
+    ) as head
+    order by head.next_attempt_at, head.created_at, head.id limit 1)
+returning id, kind, payload, delivery_id, attempts,
+    case when last_error = $5 then next_attempt_at end as turn_at";
+
 /// Leases one effect of these kinds that is due and has no pending one of its ordering key before it.
 pub(crate) async fn claim(
     tx: &Tx,
@@ -87,20 +112,9 @@ pub(crate) async fn claim(
     lease_expires_at: Timestamp,
     now: Timestamp,
 ) -> Result<Option<Claimed>, DbError> {
-    let sql = "update tollgate.outbox set lease_token = $1, lease_expires_at = $2, attempts = attempts + 1 \
-               where id = (select due.id from tollgate.outbox due \
-                           where due.status = 'pending' and due.next_attempt_at <= $3 and due.kind = any($4) \
-                           and due.attempts < due.attempts_max \
-                           and (due.lease_expires_at is null or due.lease_expires_at <= $3) \
-                           and not exists (select from tollgate.outbox earlier \
-                               where earlier.ordering_key = due.ordering_key and earlier.status = 'pending' \
-                               and (earlier.created_at, earlier.id) < (due.created_at, due.id)) \
-                           order by due.next_attempt_at, due.created_at for update skip locked limit 1) \
-               returning id, kind, payload, delivery_id, attempts, \
-                   case when last_error = $5 then next_attempt_at end as turn_at";
     let row = tx
         .query_opt(
-            sql,
+            CLAIM,
             &[&token, &Instant(lease_expires_at), &Instant(now), &kinds, &TURN],
         )
         .await?;
@@ -183,14 +197,16 @@ pub(crate) async fn mark_dead(
     Ok(tx.execute(sql, &[&id, &token, &reason, &Instant(now)]).await? == 1)
 }
 
+const BURY_ABANDONED: &str = "\
+-- outbox_bury_abandoned
+update tollgate.outbox set status = 'dead', dead_at = $1, next_attempt_at = null,
+    last_error = coalesce(last_error, 'the worker vanished during the last attempt'),
+    lease_token = null, lease_expires_at = null
+where status = 'pending' and attempts >= attempts_max and (lease_expires_at is null or lease_expires_at <= $1)";
+
 /// Ends what a vanished worker left at its last attempt: the lease is over and there is no attempt more.
 pub(crate) async fn bury_abandoned(tx: &Tx, now: Timestamp) -> Result<u64, DbError> {
-    let sql = "update tollgate.outbox set status = 'dead', dead_at = $1, next_attempt_at = null, \
-               last_error = coalesce(last_error, 'the worker vanished during the last attempt'), \
-               lease_token = null, lease_expires_at = null \
-               where status = 'pending' and attempts >= attempts_max \
-               and (lease_expires_at is null or lease_expires_at <= $1)";
-    tx.execute(sql, &[&Instant(now)]).await
+    tx.execute(BURY_ABANDONED, &[&Instant(now)]).await
 }
 
 /// A row as a person sees it in a list.
@@ -255,3 +271,6 @@ pub(crate) async fn revive(tx: &Tx, id: Uuid, now: Timestamp) -> Result<bool, Db
         .await?;
     Ok(revived)
 }
+
+#[cfg(test)]
+mod tests;
