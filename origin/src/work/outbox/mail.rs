@@ -23,7 +23,7 @@ pub(super) async fn send(origin: &Origin, claimed: &Claimed, now: Timestamp) -> 
     let mailer = origin.mailer()?;
     let wants = notices::preferences_now(&origin.database, &letter.user_id)
         .await
-        .map_err(unread)?;
+        .map_err(|error| unread(&error))?;
     if wants.muted.iter().any(|kind| kind.label() == letter.kind) {
         return Err(final_failure("the user has muted this kind meanwhile"));
     }
@@ -33,8 +33,8 @@ pub(super) async fn send(origin: &Origin, claimed: &Claimed, now: Timestamp) -> 
     Ok(mailer.send(claimed.id, to.into_inner(), &letter, now).await?)
 }
 
-fn unread(error: DbError) -> Failure {
-    tracing::error!(error = %Chain(&error), "an address could not be read");
+fn unread(error: &DbError) -> Failure {
+    tracing::error!(error = %Chain(error), "an address could not be read");
     Failure {
         reason: "the address could not be read".to_owned(),
         is_final: false,
