@@ -209,8 +209,10 @@ pub(crate) struct Figures {
     pub(crate) dead: i64,
     /// Disputes that wait for a person.
     pub(crate) disputes_open: i64,
-    /// Outbound events that were given up.
+    /// Outbound calls and events that were given up.
     pub(crate) outbox_dead: i64,
+    /// Mails that were given up.
+    pub(crate) mail_dead: i64,
 }
 
 /// Counts events since `since`.
@@ -222,7 +224,8 @@ pub(crate) async fn figures(database: &Database, since: Timestamp) -> Result<Fig
                (select count(*) from tollgate.inbox_events where status = 'pending') as pending, \
                (select count(*) from tollgate.inbox_events where status = 'dead') as dead, \
                (select count(*) from tollgate.disputes where resolved_at is null) as disputes_open, \
-               (select count(*) from tollgate.outbox where status = 'dead') as outbox_dead";
+               (select count(*) from tollgate.outbox where status = 'dead' and kind <> 'mail') as outbox_dead, \
+               (select count(*) from tollgate.outbox where status = 'dead' and kind = 'mail') as mail_dead";
     let connection = database.connection().await?;
     let statement = connection.prepare_cached(sql).await?;
     let row = connection.query_one(&statement, &[&Instant(since)]).await?;
@@ -234,5 +237,6 @@ pub(crate) async fn figures(database: &Database, since: Timestamp) -> Result<Fig
         dead: row.try_get("dead")?,
         disputes_open: row.try_get("disputes_open")?,
         outbox_dead: row.try_get("outbox_dead")?,
+        mail_dead: row.try_get("mail_dead")?,
     })
 }

@@ -136,6 +136,12 @@ async fn ec_8_an_event_is_tried_again_as_promised_under_the_same_id_and_ends_dea
         assert_eq!(receiver.checked().len(), attempts, "not before {wait:?}");
         stage.after(Duration::from_millis(1) + wait / 64).await;
         assert_eq!(receiver.checked().len(), attempts + 1, "after {wait:?}");
+        let sent_at = stage.clock.now().unix_seconds();
+        assert_eq!(
+            receiver.timestamps().last(),
+            Some(&sent_at),
+            "of the attempt, or receivers refuse it as stale"
+        );
     }
     let got = receiver.checked();
     assert!(got.iter().all(|(id, _)| *id == got[0].0));

@@ -202,6 +202,19 @@ async fn ec_7_health_counts_the_last_24_hours() {
             .body
     };
     assert_eq!(health().await["total_webhooks_24h"], 0);
+    for (kind, figures) in [("mail", (0, 1, "ok")), ("user_core", (1, 1, "degraded"))] {
+        let dead = format!(
+            "insert into tollgate.outbox (id, operation_key, kind, payload, attempts_max, created_at, status, last_error, \
+             dead_at) values (gen_random_uuid(), '{kind}', '{kind}', '{{}}', 1, '2026-01-01', 'dead', 'no', '2026-01-01')"
+        );
+        stage.admin.batch_execute(&dead).await.unwrap();
+        let told = health().await;
+        let (outbox, mail, status) = figures;
+        assert_eq!(
+            (&told["outbox_dead"], &told["mail_dead"], &told["status"]),
+            (&json!(outbox), &json!(mail), &json!(status))
+        );
+    }
     let (_, order) = stage.buy("user-1", json!({ "planId": "pro-month" })).await;
     stage.apply(&Ecpay::paid(&order, 300).signed()).await;
     crate::db::look::break_table(&stage.admin, "disputes").await;

@@ -8,6 +8,7 @@ use axum::Router;
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
+use axum::response::IntoResponse;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
@@ -41,6 +42,13 @@ impl Receiver {
         (receiver, url)
     }
 
+    /// The `webhook-timestamp` of every message, in seconds.
+    pub(super) fn timestamps(&self) -> Vec<i64> {
+        let got = self.got.lock().unwrap();
+        let told = |(headers, _): &(HeaderMap, Bytes)| headers["webhook-timestamp"].to_str().unwrap().parse();
+        got.iter().map(told).collect::<Result<_, _>>().unwrap()
+    }
+
     pub(super) fn will_answer(&self, statuses: &[u16]) {
         self.answers.lock().unwrap().extend(statuses);
     }
@@ -63,10 +71,14 @@ impl Receiver {
     }
 }
 
-async fn take(State(receiver): State<Receiver>, headers: HeaderMap, body: Bytes) -> StatusCode {
+/// Every answer names another place, which a client that follows redirects would go to.
+async fn take(State(receiver): State<Receiver>, headers: HeaderMap, body: Bytes) -> impl IntoResponse {
     receiver.got.lock().unwrap().push((headers, body));
     let status = receiver.answers.lock().unwrap().pop_front().unwrap_or(200);
-    StatusCode::from_u16(status).unwrap()
+    (
+        StatusCode::from_u16(status).unwrap(),
+        [("location", "/elsewhere")],
+    )
 }
 
 async fn stage_with_receiver() -> (Stage, Receiver) {
@@ -212,7 +224,7 @@ async fn ed_5_an_event_behind_one_that_is_not_applied_waits_and_both_are_applied
 #[tokio::test]
 async fn pm_6_a_receiver_that_fails_is_asked_again_later_under_the_same_id() {
     let (stage, receiver) = stage_with_receiver().await;
-    receiver.will_answer(&[500, 302]);
+    receiver.will_answer(&[500, 307]);
     stage.buy("user-1", json!({ "planId": "pro-month" })).await;
     stage.buy("user-1", json!({ "planId": "basic-month" })).await;
     stage.drain().await;
