@@ -133,7 +133,7 @@ fn pu_6_a_card_is_agreed_on_at_the_first_payment() {
         });
         for (name, value) in [
             ("Credit", "1"),
-            ("UseTokenType", "1"),
+            ("UseTokenType", "3"),
             ("CreditToken", "user-17"),
             ("CreditTokenType", "1"),
             ("TradeAmt", "299"),

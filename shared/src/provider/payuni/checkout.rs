@@ -169,7 +169,8 @@ pub fn form(payuni: &Payuni, base_url: &str, order: &Order) -> Result<CheckoutFo
 }
 
 /// The sealed form of a card payment by which the customer also agrees that we charge the same card later
-/// (`UseTokenType=1`, reference A.11). `reference` is our own name for the agreement (`CreditToken`); PAYUNi shows the
+/// (`UseTokenType=3`, reference A.11: forced). Not `1`, where the customer may untick the agreement on PAYUNi's page: the
+/// first period would be paid and no card kept for the second. `reference` is our own name for the agreement (`CreditToken`); PAYUNi shows the
 /// customer what is agreed to, and the notice of the payment carries the CreditHash.
 pub fn agreement_form(
     payuni: &Payuni,
@@ -188,7 +189,7 @@ pub fn agreement_form(
     if order.methods.is_empty() {
         inner.add(Method::Credit.field(), "1");
     }
-    inner.add("UseTokenType", "1");
+    inner.add("UseTokenType", "3");
     inner.add(
         "CreditToken",
         text("CreditToken", reference, CREDIT_TOKEN_LENGTH_MAX, "<>\"&")?,
