@@ -12,7 +12,7 @@ use tollgate_shared::time::Timestamp;
 
 use super::refold::refold;
 use super::view::{View, view};
-use super::{Asked, ChangeError, Context, NewFact, SubscriptionId, state};
+use super::{Asked, ChangeError, Context, NewFact, SubscriptionId, state, wanted};
 use crate::db::subscriptions::{self, Subscription, facts};
 use crate::db::{DbError, Tx};
 use crate::domain::subscription::dunning::Phase;
@@ -98,7 +98,7 @@ pub(crate) async fn card_changed(
 /// Tries a refused charge again, beside the schedule (EC-5).
 pub(crate) async fn retry_now(tx: &Tx, context: Context<'_>, asked: &Asked<'_>) -> Result<View, ChangeError> {
     let noted = Noted::RetryAsked(RetrySlot::Manual);
-    change(tx, context, asked, noted, |_, standing| {
+    change(tx, context, asked, noted, |subscription, standing| {
         going_on(standing)?;
         match standing.phase {
             Phase::PastDue(_) | Phase::Downgraded(..) => {}
@@ -106,10 +106,12 @@ pub(crate) async fn retry_now(tx: &Tx, context: Context<'_>, asked: &Asked<'_>) 
                 return Err(ChangeError::NothingOwed);
             }
         }
-        // Two attempts at one refused charge may both succeed.
+        // Two attempts at one refused charge may both succeed. A provider tries a charge of its own once; one of ours is
+        // under way until its answer is known, however long that takes.
+        let is_ours = subscription.mode == Mode::MerchantRun;
         let waits = standing
             .unanswered_since
-            .is_some_and(|since| since.plus(ANSWER) > asked.now);
+            .is_some_and(|since| is_ours || since.plus(ANSWER) > asked.now);
         if waits { Err(ChangeError::UnderWay) } else { Ok(()) }
     })
     .await
@@ -178,8 +180,8 @@ pub(super) async fn standing_now(
     subscription: &Subscription,
     now: Timestamp,
 ) -> Result<Standing, DbError> {
-    let known = facts::load(tx, subscription.id).await?;
-    let terms = state::terms(subscription, &known);
+    let known = wanted::known(tx, subscription.id).await?;
+    let terms = state::terms(subscription, &known.facts);
     Ok(standing(&terms, &known, context.policy, now))
 }
 

@@ -11,7 +11,6 @@ use tollgate_shared::time::Timestamp;
 use super::state::{self, Poll};
 use super::{Context, tell, wanted};
 use crate::apply::recompute_user;
-use crate::db::subscriptions::facts;
 use crate::db::subscriptions::{self, Subscription, attempts};
 use crate::db::{DbError, Tx};
 use crate::domain::subscription::standing::{Standing, standing};
@@ -36,21 +35,23 @@ pub(super) async fn refold_row(
     subscription: &Subscription,
     now: Timestamp,
 ) -> Result<u32, DbError> {
-    let mut known = facts::load(tx, subscription.id).await?;
-    let terms = state::terms(subscription, &known);
+    let mut known = wanted::known(tx, subscription.id).await?;
+    let terms = state::terms(subscription, &known.facts);
     let before = standing(&terms, &known, context.policy, now);
     // What is due becomes a fact, and the rules are asked once more with it.
     let (asked, charges) = wanted::ask(tx, subscription, &before, now).await?;
     let standing = if asked.is_empty() {
         before
     } else {
-        known.extend(asked);
+        known.facts.extend(asked);
+        // What was asked for becomes a charge of ours below.
+        known.under_way_since = known.under_way_since.or(Some(now));
         standing(&terms, &known, context.policy, now)
     };
     let poll = state::poll(subscription, standing.poll_from, now);
     let state = state::state(subscription.mode, &standing, poll, now);
     subscriptions::save(tx, subscription.id, &state, now).await?;
-    set_retry(tx, subscription, &known, &standing).await?;
+    set_retry(tx, subscription, &known.facts, &standing).await?;
     let told = tell::new_steps(tx, context, subscription, &standing, now).await?;
     let polls = ask_provider(tx, subscription, poll, now).await?;
     Ok(charges.saturating_add(told).saturating_add(polls))

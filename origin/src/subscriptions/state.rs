@@ -109,6 +109,7 @@ pub(super) fn state(mode: Mode, standing: &Standing, poll: Poll, now: Timestamp)
     let due = [
         standing.grace_ends_at,
         ends_at,
+        standing.closes_at,
         next_retry_at,
         ours,
         poll.next_at,

@@ -15,7 +15,8 @@ use crate::db::subscriptions::Subscription;
 use crate::db::subscriptions::history::{self, Line};
 use crate::db::{DbError, Tx};
 use crate::domain::subscription::dunning::Step;
-use crate::domain::subscription::standing::{Standing, Taken};
+use crate::domain::subscription::history::Taken;
+use crate::domain::subscription::standing::Standing;
 use crate::domain::subscription::{EndReason, Mode};
 use crate::entropy;
 use crate::notices::{self, Notice, NoticeFacts, NoticeKind};
@@ -65,7 +66,7 @@ fn details(taken: &Taken) -> Value {
         Step::Failed(number) => json!({ "period": taken.period, "failure": number }),
         Step::RetryAsked(slot) => json!({ "period": taken.period, "slot": slot.number() }),
         Step::Over(reason) => json!({ "reason": reason.label() }),
-        Step::Activated | Step::Renewed | Step::Recovered | Step::Downgraded => {
+        Step::Activated | Step::Renewed | Step::Recovered | Step::Downgraded | Step::ChargedTwice => {
             json!({ "period": taken.period })
         }
         Step::CardChanged
@@ -97,6 +98,7 @@ const fn event_type(step: Step) -> &'static str {
         Step::Over(EndReason::Replaced) => "subscription_replaced",
         Step::Over(EndReason::ProviderFailures | EndReason::ProviderStopped) => "subscription_provider_ended",
         Step::ChargedAfterEnd => "subscription_charged_after_end",
+        Step::ChargedTwice => "subscription_charged_twice",
     }
 }
 
@@ -116,9 +118,12 @@ const fn notice_kind(step: Step) -> Option<NoticeKind> {
         Step::Over(EndReason::Canceled) => NoticeKind::Canceled,
         Step::Over(EndReason::Completed) => NoticeKind::Ended,
         Step::Over(EndReason::ProviderFailures | EndReason::ProviderStopped) => NoticeKind::ProviderEnded,
-        // The next try is told with the refusal; a replacement by the subscription that replaces; money after the end
-        // is for a person, who reads the event log.
-        Step::RetryAsked(_) | Step::Over(EndReason::Replaced) | Step::ChargedAfterEnd => return None,
+        // The next try is told with the refusal; a replacement by the subscription that replaces; money after the end or
+        // beside other money is for a person, who reads the event log.
+        Step::RetryAsked(_)
+        | Step::Over(EndReason::Replaced)
+        | Step::ChargedAfterEnd
+        | Step::ChargedTwice => return None,
     })
 }
 
@@ -201,6 +206,7 @@ const fn on_contract(step: Step) -> Option<&'static str> {
         | Step::Downgraded
         | Step::CardChanged
         | Step::PlanChanged
+        | Step::ChargedTwice
         | Step::Over(EndReason::Completed | EndReason::ProviderFailures | EndReason::ProviderStopped) => None,
     }
 }

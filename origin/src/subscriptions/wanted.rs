@@ -17,9 +17,12 @@ use crate::db::subscriptions::{Subscription, unreadable};
 use crate::db::{DbError, Tx};
 use crate::domain::backoff;
 use crate::domain::order_number::order_number;
+use crate::domain::subscription::dunning::Step;
+use crate::domain::subscription::history::step_key;
 use crate::domain::subscription::standing::{Due, Retry, Standing};
-use crate::domain::subscription::{Fact, Mode, Noted, RetrySlot, What};
+use crate::domain::subscription::{Fact, Known, Mode, Noted, RetrySlot, What};
 use crate::entropy;
+use crate::subscriptions::SubscriptionId;
 
 /// Asks the provider to try a refused charge again (provider-run).
 pub(crate) const RETRY: &str = "subscription_retry";
@@ -36,6 +39,28 @@ pub(crate) const POLL: &str = "subscription_poll";
 
 /// Who asks for what is due.
 const SCHEDULE: &str = "schedule";
+
+/// Everything that is known of a subscription.
+pub(super) async fn known(tx: &Tx, id: SubscriptionId) -> Result<Known, DbError> {
+    let facts = facts::load(tx, id).await?;
+    let charges: Vec<String> = facts.iter().filter_map(|fact| charge_key(id, fact)).collect();
+    Ok(Known {
+        under_way_since: charges::under_way_since(tx, &charges).await?,
+        facts,
+    })
+}
+
+/// Names the charge of ours that a fact asked for, if we are who charges.
+fn charge_key(id: SubscriptionId, fact: &Fact) -> Option<String> {
+    match fact.what {
+        What::Noted(Noted::ChargeAsked { period }) => Some(format!("{CHARGE}:{id}:{period}")),
+        What::Noted(Noted::RetryAsked(slot)) => {
+            let step = step_key(Step::RetryAsked(slot), None, &fact.key);
+            Some(format!("{CHARGE}:{id}:{step}"))
+        }
+        What::Charged { .. } | What::Declined { .. } | What::Noted(_) => None,
+    }
+}
 
 /// Turns what is due into facts, and writes the charges among it.
 pub(super) async fn ask(

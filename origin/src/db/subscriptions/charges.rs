@@ -130,6 +130,17 @@ fn read(row: &Row) -> Result<Sent, DbError> {
     })
 }
 
+/// Since when the oldest of these charges, by their names, is intended or sent and has no answer.
+pub(crate) async fn under_way_since(tx: &Tx, keys: &[String]) -> Result<Option<Timestamp>, DbError> {
+    if keys.is_empty() {
+        return Ok(None);
+    }
+    let sql = "select min(created_at) as since from tollgate.subscription_charges \
+               where operation_key = any($1) and status in ('unsent', 'unknown')";
+    let row = tx.query_one(sql, &[&keys]).await?;
+    Ok(row.try_get::<_, Option<Instant>>("since")?.map(|since| since.0))
+}
+
 /// Ends a charge as its result says, whoever tells it.
 pub(crate) async fn finish(tx: &Tx, id: Uuid, paid: bool, now: Timestamp) -> Result<(), DbError> {
     let sql = "update tollgate.subscription_charges set status = $2, finished_at = $3 \

@@ -32,11 +32,11 @@ pub(crate) enum Phase {
 /// The refusals since the last success.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Episode {
-    /// The period that is not paid.
+    /// The newest period that is not paid: providers try no other again.
     pub(crate) period: u32,
     /// Refusals so far.
     pub(crate) failures: u32,
-    /// When we first knew: retries count from here.
+    /// When we first knew that this period was refused: retries count from here.
     pub(crate) since: Timestamp,
     /// When grace ends.
     pub(crate) grace_ends_at: Timestamp,
@@ -110,6 +110,8 @@ pub(crate) enum Step {
     Over(EndReason),
     /// Money came after the end: for a person.
     ChargedAfterEnd,
+    /// A period was charged that had its charge: for a person.
+    ChargedTwice,
 }
 
 /// What an input makes of a phase, and the step that is worth telling. `told_at`: when the input became known.
@@ -134,8 +136,8 @@ fn live(phase: Phase, input: Input, told_at: Timestamp, policy: &Policy) -> (Pha
         Phase::Pending => pending(input),
         Phase::Active => active(input, told_at, policy),
         Phase::PastDue(episode) => past_due(episode, input, told_at, policy),
-        Phase::Downgraded(episode, at) => downgraded(episode, at, input, told_at),
-        Phase::Paused => paused(input, told_at, policy),
+        Phase::Downgraded(episode, at) => downgraded((episode, at), input, told_at, policy),
+        Phase::Paused => paused(input),
         Phase::Over(reason, at) => (Phase::Over(reason, at), after_end(input)),
     }
 }
@@ -195,15 +197,21 @@ fn first_failure(period: u32, hard: bool, told_at: Timestamp, policy: &Policy) -
 
 fn past_due(episode: Episode, input: Input, told_at: Timestamp, policy: &Policy) -> (Phase, Option<Step>) {
     match input {
+        Input::Charged { period } if is_arrear(&episode, period) => {
+            (Phase::PastDue(episode), Some(Step::Renewed))
+        }
         Input::Charged { .. } => (Phase::Active, Some(Step::Recovered)),
-        Input::Declined { hard, .. } => {
-            let episode = again(episode, hard, policy);
+        Input::Declined { period, hard } => {
+            let episode = more_grace(again(episode, (period, hard), told_at), policy);
             let step = Step::Failed(episode.failures);
             (Phase::PastDue(episode), Some(step))
         }
         Input::GraceEnded => (Phase::Downgraded(episode, told_at), Some(Step::Downgraded)),
         Input::Paused => (Phase::Paused, Some(Step::Paused)),
-        Input::RetryAsked(slot) => (Phase::PastDue(asked(episode, slot)), Some(Step::RetryAsked(slot))),
+        Input::RetryAsked(slot) => (
+            Phase::PastDue(asked(episode, slot, told_at, policy)),
+            Some(Step::RetryAsked(slot)),
+        ),
         Input::CardChanged => (
             Phase::PastDue(new_card(episode, told_at)),
             Some(Step::CardChanged),
@@ -214,20 +222,24 @@ fn past_due(episode: Episode, input: Input, told_at: Timestamp, policy: &Policy)
     }
 }
 
-fn downgraded(episode: Episode, at: Timestamp, input: Input, told_at: Timestamp) -> (Phase, Option<Step>) {
+fn downgraded(
+    (episode, at): (Episode, Timestamp),
+    input: Input,
+    told_at: Timestamp,
+    policy: &Policy,
+) -> (Phase, Option<Step>) {
     match input {
+        Input::Charged { period } if is_arrear(&episode, period) => {
+            (Phase::Downgraded(episode, at), Some(Step::Renewed))
+        }
         Input::Charged { .. } => (Phase::Active, Some(Step::Recovered)),
-        Input::Declined { hard, .. } => {
-            let failures = episode.failures.saturating_add(1);
-            let episode = Episode {
-                failures,
-                hard: episode.hard || hard,
-                ..episode
-            };
-            (Phase::Downgraded(episode, at), Some(Step::Failed(failures)))
+        Input::Declined { period, hard } => {
+            let episode = again(episode, (period, hard), told_at);
+            let step = Step::Failed(episode.failures);
+            (Phase::Downgraded(episode, at), Some(step))
         }
         Input::RetryAsked(slot) => (
-            Phase::Downgraded(asked(episode, slot), at),
+            Phase::Downgraded(asked(episode, slot, told_at, policy), at),
             Some(Step::RetryAsked(slot)),
         ),
         Input::CardChanged => (
@@ -241,13 +253,14 @@ fn downgraded(episode: Episode, at: Timestamp, input: Input, told_at: Timestamp)
     }
 }
 
-fn paused(input: Input, told_at: Timestamp, policy: &Policy) -> (Phase, Option<Step>) {
+/// A refusal that was under way changes nothing: what rests is not dunned, and the contract must still be resumed.
+const fn paused(input: Input) -> (Phase, Option<Step>) {
     match input {
         Input::Charged { .. } => (Phase::Paused, Some(Step::Renewed)),
-        Input::Declined { period, hard } => first_failure(period, hard, told_at, policy),
         Input::Resumed => (Phase::Active, Some(Step::Resumed)),
         Input::CardChanged => (Phase::Paused, Some(Step::CardChanged)),
-        Input::RetryAsked(_)
+        Input::Declined { .. }
+        | Input::RetryAsked(_)
         | Input::GraceEnded
         | Input::Paused
         | Input::EndAsked
@@ -271,32 +284,66 @@ const fn after_end(input: Input) -> Option<Step> {
     }
 }
 
-/// EC-1: the second refusal gives more grace, later ones none.
-fn again(episode: Episode, hard: bool, policy: &Policy) -> Episode {
-    let more = if episode.failures == 1 {
-        policy.grace_second_days
-    } else {
-        0
-    };
+/// An older period than the newest refused one was paid after all; the newest is still owed.
+const fn is_arrear(episode: &Episode, period: u32) -> bool {
+    period < episode.period
+}
+
+/// One more refusal. That of a newer period is another failed payment, with retries of its own (EC-2).
+fn again(episode: Episode, (period, hard): (u32, bool), told_at: Timestamp) -> Episode {
+    let failures = episode.failures.saturating_add(1);
+    if period > episode.period {
+        return Episode {
+            period,
+            failures,
+            since: told_at,
+            retries_asked: 0,
+            hard,
+            ..episode
+        };
+    }
     Episode {
-        failures: episode.failures.saturating_add(1),
-        grace_ends_at: episode.grace_ends_at.plus(days(more)),
+        failures,
         hard: episode.hard || hard,
         ..episode
     }
 }
 
-/// A manual retry and one after a change of card are beside the schedule (EC-2: at most three on it).
-fn asked(episode: Episode, slot: RetrySlot) -> Episode {
-    let retries_asked = match slot {
-        RetrySlot::Scheduled(number) => episode.retries_asked.max(number),
-        RetrySlot::CardChanged | RetrySlot::Manual => episode.retries_asked,
+/// EC-1: the second refusal gives more grace, later ones none.
+fn more_grace(episode: Episode, policy: &Policy) -> Episode {
+    let more = if episode.failures == 2 {
+        policy.grace_second_days
+    } else {
+        0
     };
     Episode {
-        retries_asked,
+        grace_ends_at: episode.grace_ends_at.plus(days(more)),
+        ..episode
+    }
+}
+
+/// EC-2: at most three on the schedule. A manual retry and one after a change of card are beside it, but stand for the
+/// slots that have passed: what has just been tried is not tried once more at once.
+fn asked(episode: Episode, slot: RetrySlot, told_at: Timestamp, policy: &Policy) -> Episode {
+    let passed = slots(&episode, policy)
+        .filter(|(_, at)| *at <= told_at)
+        .map(|(number, _)| number)
+        .max();
+    let asked = match slot {
+        RetrySlot::Scheduled(number) => Some(number),
+        RetrySlot::CardChanged | RetrySlot::Manual => None,
+    };
+    Episode {
+        retries_asked: passed.max(asked).unwrap_or(0).max(episode.retries_asked),
         retry_now: None,
         ..episode
     }
+}
+
+fn slots(episode: &Episode, policy: &Policy) -> impl Iterator<Item = (u8, Timestamp)> {
+    (1_u8..)
+        .zip(&policy.retry_days)
+        .map(|(number, after_days)| (number, episode.since.plus(days(*after_days))))
 }
 
 fn new_card(episode: Episode, told_at: Timestamp) -> Episode {
@@ -319,10 +366,8 @@ pub(crate) fn next_retry(
     if episode.hard {
         return None;
     }
-    let slots = (1_u8..).zip(&policy.retry_days);
-    let open: Vec<(u8, Timestamp)> = slots
+    let open: Vec<(u8, Timestamp)> = slots(episode, policy)
         .filter(|(number, _)| *number > episode.retries_asked)
-        .map(|(number, after_days)| (number, episode.since.plus(days(*after_days))))
         .collect();
     let latest_passed = open.iter().rfind(|(_, at)| *at <= now);
     latest_passed

@@ -9,6 +9,7 @@
 
 pub(crate) mod dunning;
 mod facts;
+pub(crate) mod history;
 pub(crate) mod proration;
 pub(crate) mod schedule;
 pub(crate) mod standing;
@@ -54,6 +55,16 @@ pub(crate) struct Fact {
     pub(crate) told_at: Timestamp,
     /// What happened.
     pub(crate) what: What,
+}
+
+/// Everything that is known of a subscription.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Known {
+    /// In any order, told any number of times.
+    pub(crate) facts: Vec<Fact>,
+    /// Since when a charge of ours is under way: intended or sent, and no answer known (merchant-run). It may have
+    /// succeeded, so no other is made.
+    pub(crate) under_way_since: Option<Timestamp>,
 }
 
 /// What happened to a subscription.

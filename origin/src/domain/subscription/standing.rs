@@ -13,9 +13,10 @@ use jiff::civil::Date;
 use tollgate_shared::time::Timestamp;
 
 use super::dunning::{self, Episode, Input, Phase, Step, days};
-use super::facts::canonical;
+use super::facts::{anchor, canonical, is_mended, unanswered_since, unique};
+use super::history::{Taken, step_key};
 use super::schedule::{due_at, due_on, midnight, period_of, taipei_date};
-use super::{EndReason, Fact, Mode, Noted, Policy, RetrySlot, Terms, What};
+use super::{EndReason, Fact, Known, Mode, Noted, Policy, RetrySlot, Terms, What};
 
 /// At which hour of a due day we charge (merchant-run); at night nobody could mend a card.
 const CHARGE_HOUR: u16 = 9;
@@ -47,6 +48,8 @@ pub(crate) struct Standing {
     pub(crate) overdue_from: Option<Timestamp>,
     /// When it ends by a wish that was told, or because every period was charged, and which of the two.
     pub(crate) ends_at: Option<(Timestamp, EndReason)>,
+    /// When the contract is over by its calendar, if nothing ends it before.
+    pub(crate) closes_at: Option<Timestamp>,
     /// The period that each attempt was counted to, by the attempt's key.
     pub(crate) periods_of: BTreeMap<String, u32>,
     /// Refusals since the last success.
@@ -81,23 +84,16 @@ pub(crate) struct Retry {
     pub(crate) at: Timestamp,
 }
 
-/// A step that was taken.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Taken {
-    /// Names it within the subscription.
-    pub(crate) key: String,
-    /// Which.
-    pub(crate) step: Step,
-    /// Of which period.
-    pub(crate) period: Option<u32>,
-    /// When.
-    pub(crate) at: Timestamp,
-}
-
 /// The standing at `now`.
-pub(crate) fn standing(terms: &Terms, facts: &[Fact], policy: &Policy, now: Timestamp) -> Standing {
+pub(crate) fn standing(terms: &Terms, known: &Known, policy: &Policy, now: Timestamp) -> Standing {
+    let facts = unique(&known.facts);
+    let unanswered_since = match terms.mode {
+        Mode::ProviderRun => unanswered_since(&facts),
+        Mode::MerchantRun => known.under_way_since,
+    };
     let facts = canonical(terms, facts);
-    let mut fold = Fold::new(terms, policy, anchor(terms, &facts));
+    let mut fold = Fold::new(terms, policy, &facts);
+    fold.unanswered_since = unanswered_since;
     for fact in &facts {
         fold.advance(fact.occurred_at.min(now));
         fold.take(fact);
@@ -106,17 +102,10 @@ pub(crate) fn standing(terms: &Terms, facts: &[Fact], policy: &Policy, now: Time
     fold.finish(now)
 }
 
-/// The day of the first charge: agreed, or that of the first that came.
-fn anchor(terms: &Terms, facts: &[Fact]) -> Option<Date> {
-    let first = facts
-        .iter()
-        .find(|fact| matches!(fact.what, What::Charged { .. }));
-    terms.anchor.or_else(|| taipei_date(first?.occurred_at))
-}
-
 struct Fold<'a> {
     terms: &'a Terms,
     policy: &'a Policy,
+    facts: &'a [Fact],
     anchor: Option<Date>,
     phase: Phase,
     /// Periods that were charged; true: paid back since.
@@ -127,30 +116,30 @@ struct Fold<'a> {
     periods_of: BTreeMap<String, u32>,
     /// The latest period that was tried.
     tried: u32,
-    refusals_in_a_row: u32,
-    ending: Option<EndReason>,
+    /// Why it ends with what is paid, and since when that is known.
+    ending: Option<(EndReason, Timestamp)>,
     /// Periods that fell due before it went on are not made up for.
     resumed_at: Option<Timestamp>,
-    /// A charge or retry that was asked for and has no answer.
-    unanswered: Option<(u32, Timestamp)>,
+    /// Since when an attempt that was asked for has no answer.
+    unanswered_since: Option<Timestamp>,
     steps: Vec<Taken>,
 }
 
 impl<'a> Fold<'a> {
-    fn new(terms: &'a Terms, policy: &'a Policy, anchor: Option<Date>) -> Self {
+    fn new(terms: &'a Terms, policy: &'a Policy, facts: &'a [Fact]) -> Self {
         Self {
             terms,
             policy,
-            anchor,
+            facts,
+            anchor: anchor(terms, facts),
             phase: Phase::Pending,
             charged: BTreeMap::new(),
             refused: BTreeSet::new(),
             periods_of: BTreeMap::new(),
             tried: 0,
-            refusals_in_a_row: 0,
             ending: None,
             resumed_at: None,
-            unanswered: None,
+            unanswered_since: None,
             steps: Vec::new(),
         }
     }
@@ -160,7 +149,8 @@ impl<'a> Fold<'a> {
         // Grace, then the end: two transitions at most.
         for _ in 0..2 {
             let grace = self.grace_ends_at().map(|at| (at, Input::GraceEnded));
-            let end = self.ends_at().map(|(at, reason)| (at, Input::Over(reason)));
+            let end = self.ends_at().or_else(|| self.closes_at());
+            let end = end.map(|(at, reason)| (at, Input::Over(reason)));
             let Some((at, input)) = grace.into_iter().chain(end).min_by_key(|(at, _)| *at) else {
                 return;
             };
@@ -185,14 +175,32 @@ impl<'a> Fold<'a> {
             .map(|episode| episode.grace_ends_at)
     }
 
-    /// When the subscription ends by itself, while it is not over.
+    /// When the subscription ends, as was asked for or because no charge will follow.
     fn ends_at(&self) -> Option<(Timestamp, EndReason)> {
-        if matches!(self.phase, Phase::Over(..) | Phase::Pending) {
-            return None;
+        match (&self.phase, self.ending) {
+            (Phase::Over(..) | Phase::Pending, _) => None,
+            // Nothing may be left of what was paid: then with the wish itself.
+            (_, Some((reason, told_at))) => Some((self.paid_until().max(Some(told_at))?, reason)),
+            (Phase::Active | Phase::Paused, None) if self.next_period().is_none() => Some((
+                self.paid_until().or_else(|| self.calendar_end())?,
+                EndReason::Completed,
+            )),
+            (Phase::Active | Phase::Paused | Phase::PastDue(_) | Phase::Downgraded(..), None) => None,
         }
-        let all_charged = self.charged.len() >= usize::from(self.terms.schedule.times);
-        let reason = self.ending.or(all_charged.then_some(EndReason::Completed))?;
-        Some((self.paid_until()?, reason))
+    }
+
+    /// When the contract is over by its calendar, whatever was charged or told; what is owed is waited for.
+    fn closes_at(&self) -> Option<(Timestamp, EndReason)> {
+        let at = match self.phase {
+            Phase::Active | Phase::Paused => self.calendar_end(),
+            Phase::Downgraded(_, since) => self.calendar_end().max(Some(since)),
+            Phase::Pending | Phase::PastDue(_) | Phase::Over(..) => None,
+        };
+        Some((at?, EndReason::Completed))
+    }
+
+    fn calendar_end(&self) -> Option<Timestamp> {
+        self.paid_with(u32::from(self.terms.schedule.times))
     }
 
     fn take(&mut self, fact: &Fact) {
@@ -205,17 +213,16 @@ impl<'a> Fold<'a> {
 
     fn noted(&mut self, noted: Noted, told_at: Timestamp, key: &str) {
         match noted {
-            Noted::ChargeAsked { period } => self.unanswered = Some((period, told_at)),
+            Noted::ChargeAsked { .. } => {}
             Noted::RetryAsked(slot) => {
                 let period = self.period_to_retry(told_at);
-                self.unanswered = Some((period, told_at));
                 self.decide(Input::RetryAsked(slot), told_at, Some(period), key);
             }
             Noted::CardChanged => self.decide(Input::CardChanged, told_at, None, key),
             Noted::CancelNowAsked => self.decide(Input::Over(EndReason::Canceled), told_at, None, key),
             Noted::Replaced => self.decide(Input::Over(EndReason::Replaced), told_at, None, key),
             Noted::CancelAtEndAsked => {
-                self.ending = self.ending.or(Some(EndReason::Canceled));
+                self.ending = self.ending.or(Some((EndReason::Canceled, told_at)));
                 self.decide(Input::EndAsked, told_at, None, key);
             }
             Noted::Paused => self.decide(Input::Paused, told_at, None, key),
@@ -228,7 +235,7 @@ impl<'a> Fold<'a> {
                 self.decide(Input::Over(EndReason::ProviderFailures), told_at, None, key);
             }
             // What was paid for is kept to its end.
-            Noted::ProviderEnded(reason) => self.ending = self.ending.or(Some(reason)),
+            Noted::ProviderEnded(reason) => self.ending = self.ending.or(Some((reason, told_at))),
         }
     }
 
@@ -236,19 +243,28 @@ impl<'a> Fold<'a> {
         let Some(period) = told.or_else(|| self.free_period(fact.occurred_at)) else {
             return;
         };
+        let told_at = fact.told_at.max(fact.occurred_at);
         self.periods_of.insert(fact.key.clone(), period);
-        let known = self.charged.get(&period).copied().unwrap_or(true);
-        self.charged.insert(period, known && returned);
+        let before = self.charged.get(&period).copied();
+        self.charged.insert(period, before.unwrap_or(true) && returned);
         self.refused.remove(&period);
         self.tried = self.tried.max(period);
-        self.refusals_in_a_row = 0;
-        self.unanswered = None;
-        self.decide(
-            Input::Charged { period },
-            fact.told_at.max(fact.occurred_at),
-            Some(period),
-            &fact.key,
-        );
+        // A period that was paid back may be charged anew.
+        if before == Some(false) && !returned && !matches!(self.phase, Phase::Over(..)) {
+            return self.push(Step::ChargedTwice, Some(period), told_at, &fact.key);
+        }
+        if self.is_unwanted(fact) {
+            self.push(Step::ChargedAfterEnd, Some(period), told_at, &fact.key);
+        }
+        self.decide(Input::Charged { period }, told_at, Some(period), &fact.key);
+    }
+
+    /// The provider charged although the end had been asked for: the contract has to be ended once more.
+    fn is_unwanted(&self, fact: &Fact) -> bool {
+        let is_over = matches!(self.phase, Phase::Over(..));
+        let asked = self.ending.filter(|(reason, _)| *reason == EndReason::Canceled);
+        let is_after = asked.is_some_and(|(_, told_at)| fact.occurred_at > told_at);
+        self.terms.mode == Mode::ProviderRun && !is_over && is_after
     }
 
     /// The period of a charge's day. If that has its charge: one that was refused before (a late success), else the
@@ -268,22 +284,46 @@ impl<'a> Fold<'a> {
             return;
         };
         self.periods_of.insert(fact.key.clone(), period);
-        self.unanswered = None;
         // Before the first charge a customer tries cards at the cashier; that is no dunning, and no provider gives up.
         if self.phase == Phase::Pending || self.charged.contains_key(&period) {
             return;
         }
         self.tried = self.tried.max(period);
         self.refused.insert(period);
-        self.refusals_in_a_row = self.refusals_in_a_row.saturating_add(1);
-        self.decide(Input::Declined { period, hard }, told_at, Some(period), &fact.key);
-        if self
-            .terms
-            .provider_failures_max
-            .is_some_and(|most| self.refusals_in_a_row >= most)
-        {
+        // Somebody who has paid for a later period owes nothing.
+        if Some(period) < self.latest_charged() || is_mended(self.facts, fact) {
+            return;
+        }
+        let dunned = self.dunned_period(period);
+        self.decide(
+            Input::Declined { period: dunned, hard },
+            told_at,
+            Some(period),
+            &fact.key,
+        );
+        if self.provider_gave_up() {
             self.decide(Input::Over(EndReason::ProviderFailures), told_at, None, &fact.key);
         }
+    }
+
+    /// Where we charge, every attempt within an episode is a retry, whichever period it would have paid for.
+    fn dunned_period(&self, period: u32) -> u32 {
+        let is_ours = self.terms.mode == Mode::MerchantRun;
+        let owed = self.episode().filter(|_| is_ours);
+        owed.map_or(period, |episode| episode.period)
+    }
+
+    /// Periods count, not attempts: nothing says that ECPay counts retries (§1.5), and a contract that is given up too
+    /// early goes on charging, while an end that is noticed late is found by polling.
+    fn provider_gave_up(&self) -> bool {
+        let paid = self.latest_charged().unwrap_or(0);
+        let failed = self.refused.iter().filter(|period| **period > paid).count();
+        let most = self.terms.provider_failures_max.map(usize::try_from);
+        most.is_some_and(|most| most.is_ok_and(|most| failed >= most))
+    }
+
+    fn latest_charged(&self) -> Option<u32> {
+        self.charged.last_key_value().map(|(period, _)| *period)
     }
 
     /// An unnumbered refusal is of the period of its day. Before the first charge there is no calendar and no dunning.
@@ -296,13 +336,17 @@ impl<'a> Fold<'a> {
         let (phase, step) = dunning::decide(self.phase, input, at, self.policy);
         self.phase = phase;
         if let Some(step) = step {
-            self.steps.push(Taken {
-                key: step_key(step, period, fact_key),
-                step,
-                period,
-                at,
-            });
+            self.push(step, period, at, fact_key);
         }
+    }
+
+    fn push(&mut self, step: Step, period: Option<u32>, at: Timestamp, fact_key: &str) {
+        self.steps.push(Taken {
+            key: step_key(step, period, fact_key),
+            step,
+            period,
+            at,
+        });
     }
 
     /// The latest period the charge of which was kept.
@@ -312,9 +356,12 @@ impl<'a> Fold<'a> {
     }
 
     fn paid_until(&self) -> Option<Timestamp> {
-        let latest = self.latest_kept()?;
-        let next = due_on(self.terms.schedule, self.anchor?, latest.saturating_add(1))?;
-        // Paid time ends with its last day, as in `expiry`.
+        self.paid_with(self.latest_kept()?)
+    }
+
+    /// Until when the charge of a period pays: to the end of its last day, as in `expiry`.
+    fn paid_with(&self, period: u32) -> Option<Timestamp> {
+        let next = due_on(self.terms.schedule, self.anchor?, period.checked_add(1)?)?;
         midnight(next.tomorrow().ok()?)
     }
 
@@ -347,9 +394,10 @@ impl<'a> Fold<'a> {
             poll_from: self.poll_from(next_charge),
             next_charge,
             ends_at: self.ends_at(),
+            closes_at: self.closes_at().map(|(at, _)| at),
             failures: self.episode().map_or(0, |episode| episode.failures),
             retries_asked: self.episode().map_or(0, |episode| episode.retries_asked),
-            unanswered_since: self.unanswered.map(|(_, at)| at),
+            unanswered_since: self.unanswered_since,
             grace_ends_at: self.grace_ends_at(),
             periods_of: self.periods_of,
             phase: self.phase,
@@ -357,29 +405,23 @@ impl<'a> Fold<'a> {
         }
     }
 
-    /// Provider-run: what we expect. Merchant-run: what we make; periods that passed unnoticed are not made up for.
+    /// Provider-run: what we expect. Merchant-run: what we make. Periods that passed without a word are not made up for.
     fn next_charge(&self, now: Timestamp) -> Option<Due> {
-        let (anchor, schedule) = (self.anchor?, self.terms.schedule);
-        if self.ending.is_some() || !self.may_charge() {
+        let is_ours = self.terms.mode == Mode::MerchantRun;
+        if self.ending.is_some() || !self.may_charge() || (is_ours && self.unanswered_since.is_some()) {
             return None;
         }
+        let (anchor, schedule) = (self.anchor?, self.terms.schedule);
         let mut period = self.next_period()?;
-        if self.terms.mode == Mode::MerchantRun {
-            period = period.max(period_of(schedule, anchor, taipei_date(now)?));
-            if self.resumed_at > due_at(schedule, anchor, period) {
-                period = period.checked_add(1)?;
-            }
-            if period > u32::from(schedule.times)
-                || self.unanswered.is_some()
-                || self.charged.contains_key(&period)
-            {
-                return None;
-            }
+        period = period.max(period_of(schedule, anchor, taipei_date(now)?));
+        // What fell due while it rested is passed over.
+        if self.resumed_at > due_at(schedule, anchor, period) {
+            period = period.checked_add(1)?;
         }
-        let hour = match self.terms.mode {
-            Mode::ProviderRun => 0,
-            Mode::MerchantRun => CHARGE_HOUR,
-        };
+        if period > u32::from(schedule.times) {
+            return None;
+        }
+        let hour = if is_ours { CHARGE_HOUR } else { 0 };
         Some(Due {
             period,
             at: due_at(schedule, anchor, period)?.plus(hours(hour)),
@@ -398,7 +440,8 @@ impl<'a> Fold<'a> {
     fn next_retry(&self, now: Timestamp) -> Option<Retry> {
         let episode = self.episode()?;
         // Merchant-run: an attempt without an answer may have succeeded.
-        if self.ending.is_some() || (self.terms.mode == Mode::MerchantRun && self.unanswered.is_some()) {
+        if self.ending.is_some() || (self.terms.mode == Mode::MerchantRun && self.unanswered_since.is_some())
+        {
             return None;
         }
         let (slot, at) = dunning::next_retry(episode, self.policy, now)?;
@@ -415,8 +458,8 @@ impl<'a> Fold<'a> {
         }
         let of_due = next_charge.map(|due| due.at.plus(hours(POLL_HOURS_AFTER_DUE)));
         let of_retry = self
-            .unanswered
-            .map(|(_, at)| at.plus(hours(POLL_HOURS_AFTER_RETRY)));
+            .unanswered_since
+            .map(|at| at.plus(hours(POLL_HOURS_AFTER_RETRY)));
         of_due.into_iter().chain(of_retry).min()
     }
 
@@ -425,9 +468,13 @@ impl<'a> Fold<'a> {
         if self.phase != Phase::Active || self.ends_at().is_some() {
             return None;
         }
-        let latest = self.latest_kept()?;
-        let due = due_at(self.terms.schedule, self.anchor?, latest.saturating_add(1))?;
-        Some(due.plus(hours(POLL_HOURS_AFTER_DUE)))
+        let due = due_at(
+            self.terms.schedule,
+            self.anchor?,
+            self.latest_kept()?.checked_add(1)?,
+        )?;
+        // What fell due while it rested is not awaited.
+        (self.resumed_at <= Some(due)).then(|| due.plus(hours(POLL_HOURS_AFTER_DUE)))
     }
 
     /// Nobody loses access because a notice was lost: overdue news give some days more.
@@ -441,28 +488,6 @@ impl<'a> Fold<'a> {
             Phase::Over(EndReason::Canceled | EndReason::Replaced, at) => paid_until.min(Some(*at)),
             Phase::Active | Phase::Paused | Phase::Downgraded(..) | Phase::Over(..) => paid_until,
         }
-    }
-}
-
-/// The same whatever the facts' own keys are, wherever a step can come once a period only: a failure that is told by
-/// another door later does not become another step.
-fn step_key(step: Step, period: Option<u32>, fact_key: &str) -> String {
-    let period = period.unwrap_or_default();
-    match step {
-        Step::Activated => "activated".to_owned(),
-        Step::Renewed => format!("renewed:{period}"),
-        Step::Failed(number) => format!("failed:{period}:{number}"),
-        Step::RetryAsked(RetrySlot::Scheduled(number)) => format!("retry:{period}:{number}"),
-        Step::RetryAsked(_) => format!("retry:{fact_key}"),
-        Step::Recovered => format!("recovered:{period}"),
-        Step::Downgraded => format!("downgraded:{period}"),
-        Step::Over(reason) => format!("over:{}", reason.label()),
-        Step::CardChanged
-        | Step::Paused
-        | Step::Resumed
-        | Step::PlanChanged
-        | Step::CancelScheduled
-        | Step::ChargedAfterEnd => fact_key.to_owned(),
     }
 }
 
