@@ -18,6 +18,12 @@ pub trait Clock: Send + Sync + 'static {
     fn now(&self) -> Timestamp;
 }
 
+/// A clock that a test moves.
+pub trait Movable: Clock {
+    /// Moves forward to an instant; one that has passed changes nothing.
+    fn move_to(&self, at: Timestamp);
+}
+
 /// The machine's clock.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct SystemClock;
@@ -39,20 +45,17 @@ impl Clock for SystemClock {
 #[derive(Debug, Clone, Default)]
 pub struct ShiftedClock(Arc<AtomicI64>);
 
-impl ShiftedClock {
-    /// Moves forward; saturates.
-    pub fn advance(&self, duration: Duration) {
-        let ahead_ms = Timestamp::from_unix_ms(self.0.load(Ordering::SeqCst))
-            .plus(duration)
-            .unix_ms();
-        self.0.store(ahead_ms, Ordering::SeqCst);
-    }
-}
-
 impl Clock for ShiftedClock {
     fn now(&self) -> Timestamp {
         let ahead_ms = u64::try_from(self.0.load(Ordering::SeqCst)).unwrap_or_default();
         SystemClock.now().plus(Duration::from_millis(ahead_ms))
+    }
+}
+
+impl Movable for ShiftedClock {
+    fn move_to(&self, at: Timestamp) {
+        let ahead_ms = at.unix_ms().saturating_sub(SystemClock.now().unix_ms());
+        self.0.fetch_max(ahead_ms, Ordering::SeqCst);
     }
 }
 
@@ -80,13 +83,31 @@ impl Clock for TestClock {
     }
 }
 
+impl Movable for TestClock {
+    fn move_to(&self, at: Timestamp) {
+        self.0.fetch_max(at.unix_ms(), Ordering::SeqCst);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
 
     use tollgate_shared::time::Timestamp;
 
-    use super::{Clock as _, TestClock};
+    use super::{Clock as _, Movable as _, ShiftedClock, SystemClock, TestClock};
+
+    #[test]
+    fn invariant_5_a_shifted_clock_only_goes_forward() {
+        let clock = ShiftedClock::default();
+        let tomorrow = SystemClock.now().plus(Duration::from_hours(24));
+        clock.clone().move_to(tomorrow);
+        assert!(clock.now() >= tomorrow);
+        clock.move_to(Timestamp::from_unix_ms(0));
+        assert!(clock.now() >= tomorrow);
+        clock.move_to(Timestamp::from_unix_ms(i64::MAX));
+        assert!(clock.now().distance(Timestamp::from_unix_ms(i64::MAX)) < Duration::from_mins(1));
+    }
 
     #[test]
     fn clones_of_a_test_clock_share_one_time() {

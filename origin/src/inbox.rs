@@ -277,7 +277,8 @@ fn step<'a>(
         event,
         inbox_event,
         delivery,
-        received_at: envelope.received_at,
+        // Signatures are checked against the edge's own time (`read`); what happens here has ours.
+        received_at: origin.edge_time(envelope.received_at),
         now,
         to_user_core: origin.config.user_core.is_some(),
         found_by: FoundBy::from_notice(&envelope.notice),

@@ -24,6 +24,7 @@ mod polls;
     reason = "the routes and effects that call it come with the next changes"
 )]
 mod subscriptions;
+mod test_clock;
 
 pub mod client;
 pub mod clock;
@@ -44,20 +45,23 @@ pub mod work;
 use std::sync::{Arc, OnceLock};
 
 use crate::batching::Batcher;
-use crate::clock::{Clock, ShiftedClock, SystemClock};
+use crate::clock::{Clock, Movable, ShiftedClock, SystemClock};
 use crate::config::Config;
 use crate::db::{Database, DbError, PoolSettings};
 use crate::gateway::mail::{MailError, Mailer};
 use crate::metrics::Metrics;
 use crate::service_keys::Keyring;
+use crate::test_clock::Mover;
 
 /// The running service: what every call and every worker shares.
 pub struct Origin {
     pub(crate) config: Config,
     pub(crate) database: Database,
     pub(crate) clock: Arc<dyn Clock>,
-    /// The same clock, where it may be moved.
-    pub(crate) test_clock: Option<ShiftedClock>,
+    /// The machine's clock, also where the other is moved: what the edge signs with its own is checked with this one.
+    pub(crate) wall: Arc<dyn Clock>,
+    /// What moves the clock, where it may be moved.
+    pub(crate) test_clock: Option<Mover>,
     pub(crate) keyring: Keyring,
     pub(crate) metrics: Metrics,
     /// Started by the first deduction, which is the first to need a runtime.
@@ -73,11 +77,9 @@ impl Origin {
         if !config.upkeep.test_clock {
             return Ok(Self::with_parts(config, database, Arc::new(SystemClock)));
         }
-        let clock = ShiftedClock::default();
-        Ok(Self {
-            test_clock: Some(clock.clone()),
-            ..Self::with_parts(config, database, Arc::new(clock))
-        })
+        let clock = Arc::new(ShiftedClock::default());
+        let origin = Self::with_parts(config, database, Arc::new(SystemClock));
+        Ok(origin.with_test_clock(clock))
     }
 
     /// The service of a configuration on a given database and clock.
@@ -86,12 +88,23 @@ impl Origin {
         Self {
             config,
             database,
+            wall: Arc::clone(&clock),
             clock,
             test_clock: None,
             keyring: Keyring::default(),
             metrics: Metrics::default(),
             batcher: OnceLock::new(),
             mailer: OnceLock::new(),
+        }
+    }
+
+    /// The same on a clock that can be moved; the one before stays the machine's.
+    #[must_use]
+    pub fn with_test_clock<C: Movable>(self, clock: Arc<C>) -> Self {
+        Self {
+            clock: Arc::<C>::clone(&clock),
+            test_clock: Some(Mover::new(clock)),
+            ..self
         }
     }
 

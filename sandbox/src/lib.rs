@@ -37,7 +37,8 @@
 //!   `{"method"?, "fields"?, "notify"?, "wait"?, "failed"?}` → the trade with its notices
 //! * `POST trades/{provider}/{order}/notices/resend` `{"which"?: "unacknowledged" | "all"}`
 //! * `GET notices?order=…` → `{"notices": […]}`, one object a delivery
-//! * `GET clock`, `POST clock` `{"advanceSeconds"}` or `{"toUnixMs"}` → `{"now", "unixMs", "nextDueUnixMs"}`
+//! * `GET clock`, `POST clock` `{"advanceSeconds"}` or `{"toUnixMs"}` → `{"now", "unixMs", "nextDueUnixMs",
+//!   "noticesUnderWay"}`
 //! * `GET contracts/{provider}/{order}`: state, next due time, every attempt
 //! * `POST contracts/{provider}/{order}/declines` `{"card"?: "bad" | "good", "from"?, "until"?, "dates"?, "next"?, "code"?}`,
 //!   `DELETE` lifts them

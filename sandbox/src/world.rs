@@ -241,6 +241,16 @@ impl World {
         charges.chain(notices).min()
     }
 
+    /// Notices that are on their way, or would be if a task had had its turn: neither held back nor waiting for a repeat.
+    pub(crate) fn notices_under_way(&self, now: Timestamp) -> usize {
+        let is_held = |id: u64| self.held.iter().any(|(_, held)| *held == id);
+        let under_way = |notice: &&Notice| {
+            let is_due = notice.state == NoticeState::Pending && notice.next_at <= now;
+            notice.in_flight > 0 || notice.claimed || (is_due && !is_held(notice.id))
+        };
+        self.notices.values().filter(under_way).count()
+    }
+
     /// The contracts that have something due by now.
     pub(crate) fn due_contracts(&self, now: Timestamp) -> Vec<(Provider, String)> {
         let due = |key: &&(Provider, String)| self.due_of(key).is_some_and(|due| due <= now);

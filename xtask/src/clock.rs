@@ -1,4 +1,4 @@
-//! The one place of this crate that reads a clock: deadlines for real processes, and elapsed seconds.
+//! The one place of this crate that reads a clock: deadlines for real processes, elapsed seconds, stamps of the hop.
 //!
 //! Everything that waits for a program asks here → **a bounded poll** → an error naming what did not happen.
 //!
@@ -6,7 +6,7 @@
 //! Failure: `poll_until` returns an error with the name of the condition and the limit.
 
 use std::future::Future;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Result, bail};
 
@@ -36,6 +36,17 @@ impl Stopwatch {
     pub fn elapsed(self) -> Duration {
         self.0.elapsed()
     }
+}
+
+/// The machine's time, which stamps signatures of the hop.
+#[must_use]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a signature's age is measured by the machine's clock at both ends"
+)]
+pub fn unix_seconds() -> u64 {
+    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH);
+    since_epoch.unwrap_or_default().as_secs()
 }
 
 /// Asks `condition` until it answers `Some`, at most for `limit`.

@@ -11,6 +11,7 @@ pub(crate) mod checkouts;
 pub(crate) mod company_members;
 pub mod connect;
 pub(crate) mod disputes;
+pub(crate) mod due;
 pub(crate) mod event_log;
 #[cfg(any(test, feature = "testing"))]
 pub mod fault;

@@ -8,5 +8,6 @@
 pub(crate) mod limiter;
 pub(crate) mod mail;
 pub(crate) mod provider;
+pub(crate) mod sandbox;
 pub(crate) mod user_core;
 pub(crate) mod work_lookup;

@@ -3,7 +3,7 @@
 //! edge → **http** (hop → parse → call → render) → inbox, checkout, status.
 //!
 //! Invariants: every route below `/internal/v1/` is behind the hop, also the ones that do not exist; every answer
-//! that is not a success is problem+json, 404 and 405 included; a call ends within `CALL_TIME_MAX`. A call that is
+//! that is not a success is problem+json, 404 and 405 included; a call ends within `CALL_TIME_MAX`, but for the test clock's. A call that is
 //! cut off there leaves no transaction open: its connection is closed (`db::tx`), and a repeat is safe.
 //! Not here: what a call means.
 
@@ -54,7 +54,7 @@ pub async fn serve(
 }
 
 fn router(origin: Arc<Origin>) -> Router {
-    let mut internal = Router::new()
+    let internal = Router::new()
         .route("/internal/v1/events", post(events::post).fallback(only_post))
         .route(
             "/internal/v1/payments/checkout",
@@ -75,14 +75,7 @@ fn router(origin: Arc<Origin>) -> Router {
         .route(
             "/internal/v1/webhooks/health",
             get(health::webhooks).fallback(only_get),
-        );
-    if origin.test_clock.is_some() {
-        internal = internal.route(
-            "/internal/v1/test-clock",
-            post(test_clock::post).fallback(only_post),
-        );
-    }
-    let internal = internal
+        )
         .route("/internal/{*rest}", axum::routing::any(unknown_route))
         .layer(middleware::from_fn_with_state(Arc::clone(&origin), hop::check));
     let service = service::router().route(
@@ -90,15 +83,19 @@ fn router(origin: Arc<Origin>) -> Router {
         post(article_report::post).fallback(only_post),
     );
     let service = counted(service, &origin, CALL_TIME_MAX);
-    Router::new()
+    let timed = Router::new()
         .route("/health/live", get(health::live).fallback(only_get))
         .route("/health/ready", get(health::ready).fallback(only_get))
         .merge(internal)
         .route("/metrics", get(metrics::get).fallback(only_get))
         .fallback(unknown_route)
         .layer(middleware::from_fn_with_state(CALL_TIME_MAX, in_time))
-        .merge(service)
-        .with_state(origin)
+        .merge(service);
+    if origin.test_clock.is_none() {
+        return timed.with_state(origin);
+    }
+    let untimed = test_clock::router().layer(middleware::from_fn_with_state(Arc::clone(&origin), hop::check));
+    timed.merge(untimed).with_state(origin)
 }
 
 /// The time limit lies within the counting, so that a deduction which is cut off there is counted as our error.

@@ -53,6 +53,7 @@ fn invariant_8_op_1_every_unusable_setting_is_named_at_once_and_no_value_shown()
         ("USER_CORE_WEBHOOK_URL", "https://core.example.tw/?secret"),
         ("USER_CORE_WEBHOOK_SECRET", "whsec_secret"),
         ("TEST_CLOCK", "secret-maybe"),
+        ("SANDBOX_CONTROL_URL", "secret-sandbox"),
         ("RETENTION_DAYS", "6"),
         ("LOG_LEVEL", "secret-loud"),
     ];
@@ -110,6 +111,7 @@ fn op_1_the_example_settings_name_every_setting_that_is_read() {
     let example = include_str!("../../../.env.example");
     for name in settings().keys().chain(&[
         "TEST_CLOCK".to_owned(),
+        "SANDBOX_CONTROL_URL".into(),
         "RETENTION_DAYS".into(),
         "LOG_LEVEL".into(),
         "USER_CORE_WEBHOOK_SECRET".into(),

@@ -188,7 +188,7 @@ async fn ed_4_internal_routes_that_do_not_exist_are_behind_the_door_too() {
     let stage = Stage::start().await;
     for path in [
         "/internal/v1/none",
-        "/internal/v1/test-clock",
+        "/internal/v1/test-clock/advance",
         "/internal/v1/events/x",
         EVENTS,
         CHECKOUT,
@@ -204,7 +204,7 @@ async fn ed_4_internal_routes_that_do_not_exist_are_behind_the_door_too() {
             );
         }
     }
-    for path in ["/internal/v1/none", "/internal/v1/test-clock"] {
+    for path in ["/internal/v1/none", "/internal/v1/test-clock/advance"] {
         let signed = stage
             .call(call("POST", path, "", json!({}).to_string().as_bytes()))
             .await;

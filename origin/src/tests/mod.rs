@@ -24,5 +24,6 @@ mod schedule;
 mod service;
 mod smtp;
 pub(crate) mod stage;
+mod test_clock;
 mod timeouts;
 mod user_core;

@@ -119,10 +119,24 @@ impl Stage {
 
     /// The same with other settings.
     pub(crate) async fn start_with(settings: BTreeMap<String, String>) -> Self {
+        Self::start_of(settings, |origin, _| origin).await
+    }
+
+    /// The same where the origin's clock is moved over the hop; `clock` is the machine's then, and the edge's.
+    pub(crate) async fn start_movable(settings: BTreeMap<String, String>) -> Self {
+        let movable =
+            |origin: Origin, clock: &TestClock| origin.with_test_clock(Arc::new(TestClock::at(clock.now())));
+        Self::start_of(settings, movable).await
+    }
+
+    async fn start_of(
+        settings: BTreeMap<String, String>,
+        change: impl FnOnce(Origin, &TestClock) -> Origin,
+    ) -> Self {
         let test_database = TestDatabase::create().await;
         let mut settings = settings;
         settings.insert("DATABASE_URL".into(), test_database.url());
-        let stage = Self::on(test_database, settings).await;
+        let stage = Self::on_changed(test_database, settings, change).await;
         for plan in usual_plans() {
             let (plan, now) = (&plan, stage.clock.now());
             stage
@@ -137,13 +151,18 @@ impl Stage {
 
     /// On a given database, without plans.
     pub(crate) async fn on(test_database: TestDatabase, settings: BTreeMap<String, String>) -> Self {
+        Self::on_changed(test_database, settings, |origin, _| origin).await
+    }
+
+    async fn on_changed(
+        test_database: TestDatabase,
+        settings: BTreeMap<String, String>,
+        change: impl FnOnce(Origin, &TestClock) -> Origin,
+    ) -> Self {
         let clock = TestClock::at(taipei("2026/11/21 10:00:00"));
         let database = test_database.database_of(6);
-        let origin = Arc::new(Origin::with_parts(
-            config(&settings),
-            database,
-            Arc::new(clock.clone()),
-        ));
+        let origin = Origin::with_parts(config(&settings), database, Arc::new(clock.clone()));
+        let origin = Arc::new(change(origin, &clock));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap());
         let (stop, stopped) = oneshot::channel::<()>();

@@ -126,6 +126,13 @@ async fn claim(
     Ok(name.and_then(|name| name.parse().ok()))
 }
 
+/// Gives every job that is new its first run, so that whoever looks for what is due sees it.
+pub(crate) async fn ensure(origin: &Origin) -> Result<(), DbError> {
+    let now = origin.clock.now();
+    let ensure = |tx: Tx| async move { scheduled_jobs::ensure(&tx, &first_runs(now)).await };
+    origin.database.run_tx("scheduled_job_ensure", ensure).await
+}
+
 /// Every job with its next run: what a row that is missing begins with.
 pub(crate) fn first_runs(now: Timestamp) -> [(&'static str, Timestamp); ScheduledJob::ALL.len()] {
     ScheduledJob::ALL.map(|job| (job.name(), job.cadence().next_after(now)))

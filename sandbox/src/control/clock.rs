@@ -1,12 +1,12 @@
 //! `GET`, `POST /control/v1/clock`: the sandbox's time, and moving it ahead.
 //!
-//! Body `{"advanceSeconds": 3600}` or `{"toUnixMs": 1798700000000}` → **`advance`** → `{"now", "unixMs", "nextDueUnixMs"}`.
-//! What falls due on the way is played in order, each at its own time, and delivered before the answer (`play`);
+//! Body `{"advanceSeconds": 3600}` or `{"toUnixMs": 1798700000000}` → **`advance`** → `{"now", "unixMs", "nextDueUnixMs",
+//! "noticesUnderWay"}`. What falls due on the way is played in order, each at its own time, and delivered before the answer (`play`);
 //! re-sends that became due go out without delay.
 //!
 //! Invariant: only ahead, at most ten years a call, so no stamp runs backwards; an instant that has passed is refused.
 //! `nextDueUnixMs` is the next charge, retry or held notice, null where there is none: a driver can step from one to
-//! the next. Not here: the clock itself (`crate::clock`). Failure: 400.
+//! the next, and `noticesUnderWay` tells it when this one is over. Not here: the clock itself (`crate::clock`). Failure: 400.
 
 use std::time::Duration;
 
@@ -34,8 +34,15 @@ struct Wanted {
 /// Tells the time.
 pub(super) async fn show(State(app): State<App>) -> Response {
     let now = app.clock.now();
-    let next_due = app.world.with(|world| world.next_due()).map(Timestamp::unix_ms);
-    answered(&json!({ "now": now.to_string(), "unixMs": now.unix_ms(), "nextDueUnixMs": next_due }))
+    let (next_due, under_way) = app
+        .world
+        .with(|world| (world.next_due(), world.notices_under_way(now)));
+    answered(&json!({
+        "now": now.to_string(),
+        "unixMs": now.unix_ms(),
+        "nextDueUnixMs": next_due.map(Timestamp::unix_ms),
+        "noticesUnderWay": under_way,
+    }))
 }
 
 /// Moves the clock ahead.

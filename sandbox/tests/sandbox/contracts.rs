@@ -233,6 +233,8 @@ async fn the_clock_tells_what_is_due_next() {
     assert_eq!(told(&stage).len(), 0);
     stage.control("clock", json!({ "toUnixMs": due })).await;
     assert_eq!(told(&stage).len(), 1);
+    let over = stage.get("/control/v1/clock").await.json();
+    assert_eq!(over["noticesUnderWay"], 0);
 }
 
 #[tokio::test]

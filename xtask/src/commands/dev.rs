@@ -10,6 +10,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 
+use super::clock::REACH;
 use crate::build_edge::{self, Variant};
 use crate::clock;
 use crate::config::Config;
@@ -19,6 +20,7 @@ use crate::run::postgres::{Durability, Postgres};
 use crate::run::program::{self, Program, Programs};
 use crate::run::wrangler::Wrangler;
 use crate::setup::{self, Tools};
+use crate::stack::advance::Reach;
 use crate::stack::purchase::{Buyer, balanced_entries};
 use crate::stack::settings::{self, Addresses, Keys};
 use crate::stack::{PLAN, http_client, prepare_database};
@@ -30,6 +32,7 @@ struct Parts {
     sandbox: Program,
     postgres: Postgres,
     programs: Programs,
+    keys: Keys,
 }
 
 /// Starts everything, buys once, and stays up unless `once`.
@@ -48,6 +51,7 @@ pub(super) async fn run(config: &Config, once: bool) -> Result<()> {
         progress.seconds()
     ));
     if !once {
+        Reach::new(parts.origin.base_url(), &parts.keys).write(&config.in_repo(REACH))?;
         print_addresses(&parts);
         return Err(watch(&mut parts).await);
     }
@@ -108,6 +112,7 @@ async fn start(config: &Config, tools: &Tools, progress: &Progress) -> Result<Pa
         sandbox,
         postgres,
         programs,
+        keys,
     })
 }
 
@@ -151,6 +156,9 @@ fn print_addresses(parts: &Parts) {
     say(&format!("  origin    {}", parts.origin.base_url()));
     say(&format!("  sandbox   {}", parts.sandbox.base_url()));
     say(&format!("  Postgres  {}", parts.postgres.url()));
+    say(
+        "  time      cargo xtask clock 30d  (in another terminal: renewals, retries and mails of 30 days happen now)",
+    );
     say("Ctrl-C stops everything.");
 }
 

@@ -6,6 +6,7 @@
 
 mod bench;
 mod check;
+mod clock;
 mod dev;
 mod test;
 
@@ -16,6 +17,7 @@ use crate::build_edge::{self, Variant};
 use crate::config::Config;
 use crate::progress::Progress;
 use crate::setup;
+use crate::stack::advance::Wish;
 
 /// What to do.
 #[derive(Debug, Subcommand)]
@@ -30,6 +32,12 @@ pub enum Command {
     Test {
         /// Parts of test names
         filters: Vec<String>,
+    },
+    /// Move the clock of a running `dev`, through everything that falls due on the way
+    Clock {
+        /// A span such as 30d, 12h, 90m, 45s, or an instant such as 2027-01-31T16:00:00Z
+        #[arg(value_parser = Wish::parse)]
+        to: Wish,
     },
     /// Format, lints on host and wasm, licences, documentation, house rules
     Check,
@@ -49,6 +57,7 @@ pub async fn run(config: &Config, command: Command) -> Result<()> {
     match command {
         Command::Dev { once } => dev::run(config, once).await?,
         Command::Test { filters } => test::run(config, &filters).await?,
+        Command::Clock { to } => clock::run(config, &to).await?,
         Command::Check => check::run(config).await?,
         Command::Bench { subject } => bench::run(config, subject).await?,
         Command::Setup => {

@@ -7,6 +7,7 @@
 //! Not here: what a part is told (`settings`) and how one buys something (`purchase`).
 //! Failure: the part that did not start, with the tail of its log; logs stay in `target/xtask/stack-…`.
 
+pub mod advance;
 pub mod database;
 pub mod purchase;
 pub mod settings;
@@ -27,12 +28,15 @@ use crate::progress::Progress;
 use crate::run::program::{self, Program, Programs, run_once};
 use crate::run::workerd::{Workerd, WorkerdOptions};
 use crate::setup;
+use advance::{Reach, Wish};
 use database::StackDatabase;
 use purchase::Buyer;
 use settings::{Addresses, Keys};
 
 /// The plan that every stack sells: NT$300, once, 30 days of `pro`.
 pub const PLAN: &str = "pro-month";
+/// The subscription that every stack sells: NT$300 a month, twelve times, of `pro`.
+pub const MONTHLY: &str = "pro-monthly";
 /// The pack that every stack sells: NT$300, once, 10,000 purchased tokens.
 pub const PACK: &str = "tokens-10000";
 
@@ -65,6 +69,25 @@ const PUT_PACK: [&str; 12] = [
     "one_time",
     "--tokens",
     "10000",
+];
+
+const PUT_MONTHLY: [&str; 16] = [
+    "plan",
+    "put",
+    "--id",
+    MONTHLY,
+    "--name",
+    "Pro, every month",
+    "--amount",
+    "300",
+    "--kind",
+    "subscription",
+    "--subscription-type",
+    "pro",
+    "--period-type",
+    "month",
+    "--period-times",
+    "12",
 ];
 
 const HTTP_LIMIT: Duration = Duration::from_secs(30);
@@ -178,6 +201,13 @@ impl Stack {
         .await
     }
 
+    /// Moves business time ahead, here and at the sandbox, and returns when nothing that fell due is left to do; what the
+    /// origin says: `{"now", "steps", "ran"}`.
+    pub async fn advance(&self, span: Duration) -> Result<Value> {
+        let reach = Reach::new(self.origin.base_url(), &self.keys);
+        reach.advance(&Wish::By(span)).await
+    }
+
     /// A key of the service API that may do everything.
     pub async fn service_key(&self, caller: &str) -> Result<String> {
         service_key(&self.programs.origin, self.database.url(), caller).await
@@ -210,6 +240,7 @@ pub async fn prepare_database(programs: &Programs, url: &str) -> Result<()> {
     let settings = BTreeMap::from([("DATABASE_URL".to_owned(), url.to_owned())]);
     run_once(&programs.origin, &["migrate"], &settings).await?;
     run_once(&programs.origin, &PUT_PLAN, &settings).await?;
+    run_once(&programs.origin, &PUT_MONTHLY, &settings).await?;
     run_once(&programs.origin, &PUT_PACK, &settings).await.map(drop)
 }
 

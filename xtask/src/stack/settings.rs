@@ -80,6 +80,8 @@ pub fn origin(addresses: Addresses, keys: &Keys, database_url: &str) -> BTreeMap
         ("HANDOFF_KEY", &keys.handoff),
         ("PUBLIC_EDGE_URL", &local(addresses.edge)),
         ("APP_RETURN_URL", &format!("{}/", local(addresses.sandbox))),
+        ("TEST_CLOCK", "on"),
+        ("SANDBOX_CONTROL_URL", &local(addresses.sandbox)),
     ]));
     settings
 }

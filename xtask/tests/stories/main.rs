@@ -23,4 +23,5 @@ mod rotation;
 mod settings;
 mod stand_in;
 mod surface;
+mod time;
 mod tokens;
