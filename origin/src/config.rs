@@ -106,6 +106,8 @@ pub struct Receiver {
     pub url: Url,
     /// The base64 of the HMAC key: `whsec_…` without its prefix.
     pub key_base64: Secret,
+    /// The key before it, in the same form: while a rotation lasts, messages carry a signature of each.
+    pub key_base64_previous: Option<Secret>,
 }
 
 impl PaymentProvider {
@@ -350,9 +352,13 @@ fn receiver(reader: &mut Reader<'_>, url_name: &str, secret_name: &str) -> Optio
         (Some(_), Some(secret)) => {
             let url = required_url(reader, url_name);
             let key = webhook_secret(reader, secret_name, &secret);
+            let previous_name = format!("{secret_name}_PREVIOUS");
+            let previous = reader.optional(&previous_name);
             Some(Receiver {
                 url: url?,
                 key_base64: key?,
+                key_base64_previous: previous
+                    .and_then(|secret| webhook_secret(reader, &previous_name, &secret)),
             })
         }
     }

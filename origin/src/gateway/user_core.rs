@@ -13,6 +13,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use reqwest::StatusCode;
 use tollgate_shared::crypto;
+use tollgate_shared::secret::Secret;
 use tollgate_shared::time::Timestamp;
 use uuid::Uuid;
 
@@ -111,13 +112,25 @@ pub(super) fn kind(error: &reqwest::Error) -> &'static str {
     }
 }
 
-/// `v1,` and the base64 of HMAC-SHA256 over `id.timestamp.body`, under the decoded secret.
+/// A signature under each secret that is in use, the current one first: Standard Webhooks divides them by a space, and a
+/// receiver takes the message if one of them is right.
 fn sign(receiver: &Receiver, message_id: &str, timestamp: &str, body: &[u8]) -> String {
-    // `config` refuses a secret that does not decode.
-    let key = STANDARD.decode(receiver.key_base64.expose()).unwrap_or_default();
     let mut signed = format!("{message_id}.{timestamp}.").into_bytes();
     signed.extend_from_slice(body);
-    format!("v1,{}", STANDARD.encode(crypto::hmac_sha256(&key, &signed)))
+    let keys = [Some(&receiver.key_base64), receiver.key_base64_previous.as_ref()];
+    let signatures: Vec<String> = keys
+        .into_iter()
+        .flatten()
+        .map(|key| signature(key, &signed))
+        .collect();
+    signatures.join(" ")
+}
+
+/// `v1,` and the base64 of HMAC-SHA256 under the decoded secret.
+fn signature(key_base64: &Secret, signed: &[u8]) -> String {
+    // `config` refuses a secret that does not decode.
+    let key = STANDARD.decode(key_base64.expose()).unwrap_or_default();
+    format!("v1,{}", STANDARD.encode(crypto::hmac_sha256(&key, signed)))
 }
 
 #[cfg(test)]
@@ -133,6 +146,7 @@ mod tests {
         let receiver = Receiver {
             url: "http://127.0.0.1:1".parse().unwrap(),
             key_base64: Secret::new("MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw".into()),
+            key_base64_previous: None,
         };
         let signature = sign(
             &receiver,
@@ -141,5 +155,26 @@ mod tests {
             br#"{"test": 2432232314}"#,
         );
         assert_eq!(signature, "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=");
+    }
+
+    #[test]
+    fn ec_8_while_a_rotation_lasts_both_secrets_sign_and_the_new_one_is_first() {
+        let with = |current: &str, previous: Option<&str>| {
+            let receiver = Receiver {
+                url: "http://127.0.0.1:1".parse().unwrap(),
+                key_base64: Secret::new(current.to_owned()),
+                key_base64_previous: previous.map(|key| Secret::new(key.to_owned())),
+            };
+            sign(&receiver, "evt_1", "1614265330", b"{}")
+        };
+        let (new, old) = (
+            "bmV3IHNlY3JldCBvZiB0aGUgcmVjZWl2ZXI=",
+            "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
+        );
+        assert_ne!(with(new, None), with(old, None));
+        assert_eq!(
+            with(new, Some(old)),
+            format!("{} {}", with(new, None), with(old, None))
+        );
     }
 }

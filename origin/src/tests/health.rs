@@ -107,6 +107,22 @@ fn pm_7_the_mock_beside_a_real_provider_is_a_fault() {
 }
 
 #[test]
+fn op_1_a_previous_secret_of_a_receiver_is_checked_like_the_current_one() {
+    let mut rotating = settings();
+    rotating.insert("USER_CORE_WEBHOOK_URL".into(), "http://127.0.0.1:1/hook".into());
+    let secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+    rotating.insert("USER_CORE_WEBHOOK_SECRET".into(), secret.into());
+    rotating.insert("USER_CORE_WEBHOOK_SECRET_PREVIOUS".into(), secret.into());
+    let receiver = super::stage::config(&rotating).user_core.unwrap();
+    assert!(receiver.key_base64_previous.is_some());
+    rotating.insert("USER_CORE_WEBHOOK_SECRET_PREVIOUS".into(), "whsec_short".into());
+    assert_eq!(
+        faults(&rotating),
+        ["USER_CORE_WEBHOOK_SECRET_PREVIOUS: must be whsec_ and the base64 of 24 to 64 bytes"]
+    );
+}
+
+#[test]
 fn op_1_the_example_settings_name_every_setting_that_is_read() {
     let example = include_str!("../../../.env.example");
     for name in settings().keys().chain(&[
@@ -117,6 +133,7 @@ fn op_1_the_example_settings_name_every_setting_that_is_read() {
         "USER_CORE_WEBHOOK_SECRET".into(),
         "SUBSCRIPTION_WEBHOOK_URL".into(),
         "SUBSCRIPTION_WEBHOOK_SECRET".into(),
+        "SUBSCRIPTION_WEBHOOK_SECRET_PREVIOUS".into(),
         "SMTP_URL".into(),
         "MAIL_FROM".into(),
         "MANAGE_URL".into(),
