@@ -5,7 +5,8 @@
 //! One task a shard takes whatever has queued up, at most [`BATCH_MAX`], runs it as one transaction, hands out the
 //! outcomes, and takes again. So one batch a shard is in flight, a hundred callers of one company share one commit
 //! instead of waiting for each other's row lock, and a single caller waits for nothing that it did not wait for before:
-//! there is no timer. A company's requests keep their order.
+//! there is no timer, and who is alone is run by `deduct_tokens_atomic`, which decides the same and costs a third.
+//! A company's requests keep their order.
 //! Invariants: a deduction that was taken into a queue is run whether its caller waits or not, once: a caller that has
 //! gone repeats its key and gets the result. Queues are bounded; a full one refuses at once (503, Retry-After), before
 //! anything is recorded. If the connection breaks nobody knows whether the batch was committed, and it is run again: keys
@@ -19,8 +20,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
+use tollgate_shared::time::Timestamp;
 
 use crate::clock::Clock;
+use crate::db::sqlstate::TokenRefusal;
 use crate::db::tokens::{self, CompanyId, Deduction, Outcome, TokenError};
 use crate::db::{Database, DbError, Tx};
 use crate::telemetry::Chain;
@@ -159,7 +162,7 @@ impl Worker {
         let mut tries = 1;
         loop {
             let now = self.clock.now();
-            let run = |tx: Tx| async move { tokens::deduct_batch(&tx, deductions, now).await };
+            let run = |tx: Tx| async move { run(&tx, deductions, now).await };
             let result = self.database.run_tx("tokens_deduct_batch", run).await;
             match result {
                 Err(error) if tries < TRIES_MAX && is_broken(&error) => {
@@ -171,6 +174,18 @@ impl Worker {
             }
         }
     }
+}
+
+/// One alone takes the function that costs little to start. That one does not wait for a key that is under way (in another
+/// process, or here before a connection broke); the batch does, and then replays it.
+async fn run(tx: &Tx, deductions: &[Deduction], now: Timestamp) -> Result<Vec<Outcome>, TokenError> {
+    if let [alone] = deductions {
+        let outcome = tokens::deduct(tx, alone, now).await?;
+        if outcome.refusal != Some(TokenRefusal::DeductionInProgress) {
+            return Ok(vec![outcome]);
+        }
+    }
+    tokens::deduct_batch(tx, deductions, now).await
 }
 
 /// The connection broke on the way. No connection within the pool's patience is not that: it has waited already.

@@ -65,6 +65,14 @@ pub(super) fn paired_processor_ratio(ours: &[Round], theirs: &[Round]) -> Ratio 
     })))
 }
 
+/// The same of what a caller waits, by that percentile: at or below 1.000, ours waits no longer.
+pub(super) fn paired_wait_ratio(ours: &[Round], theirs: &[Round], percent: usize) -> Ratio {
+    let pairs = ours.iter().zip(theirs);
+    Ratio(median(pairs.map(|(ours, theirs)| {
+        Ratio::of(percentile_us(ours, percent), percentile_us(theirs, percent)).0
+    })))
+}
+
 pub(super) fn median(values: impl Iterator<Item = u64>) -> u64 {
     let mut values: Vec<u64> = values.collect();
     values.sort_unstable();
@@ -151,5 +159,8 @@ mod tests {
         let ours = [round(&[1, 1], 1000), round(&[1, 1], 2000), round(&[1, 1], 1000)];
         let theirs = [round(&[1, 1], 1000), round(&[1, 1], 1000), round(&[1, 1], 1000)];
         assert_eq!(paired_ratio(&ours, &theirs).to_string(), "1.000");
+        let ours = [round(&[8, 9], 1), round(&[3, 50], 1), round(&[1, 1], 1)];
+        let theirs = [round(&[8, 6], 1), round(&[25, 25], 1), round(&[4, 4], 1)];
+        assert_eq!(paired_wait_ratio(&ours, &theirs, 50).to_string(), "1.125");
     }
 }

@@ -1,12 +1,13 @@
 //! `bench tokens`, HTTP part: deductions a second through the service API, with batching and without.
 //!
 //! Two `tollgate serve` of one release build on one database, one with `TOKEN_BATCHING=off` → **rounds of both in turn**,
-//! 64 callers in a closed loop, each with a kept connection and a key of its own for every call → figures and ratios.
+//! 64 callers or one in a closed loop, each with a kept connection and a key of its own for every call → figures and ratios.
 //!
 //! Without batching each call is a transaction of `deduct_tokens_atomic`: what a service does that calls the function.
-//! Invariants: both sides answer the same requests on the same server, fsync on, rounds next to each other; every answer
-//! is read whole and must say that this call deducted; after the rounds the balances must have fallen by exactly the
-//! answers. The load generator runs on the same processors as what it measures, so the true figures are higher.
+//! Invariants: both sides answer the same requests on the same server, fsync on, rounds next to each other, in turned order
+//! every other time; every answer is read whole and must say that this call deducted; after the rounds the balances must
+//! have fallen by exactly the answers. The load generator runs on the same processors as what it measures, so the true
+//! figures are higher.
 //! Not here: the functions by themselves (`tokens`). Failure: the first wrong answer, or balances that do not fit.
 
 use std::collections::BTreeMap;
@@ -18,7 +19,7 @@ use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
-use super::figures::{Figures, paired_ratio};
+use super::figures::{Figures, paired_ratio, paired_wait_ratio};
 use super::load::{Connection, Round};
 use super::report::Report;
 use crate::clock::Stopwatch;
@@ -28,11 +29,23 @@ use crate::run::program::{Program, run_once};
 use crate::stack::settings::{self, Addresses, Keys};
 use crate::stack::{http_client, service_key};
 
-const CALLERS: usize = 64;
-const ROUNDS: usize = 5;
+const ROUNDS: usize = 6;
 const ROUND: Duration = Duration::from_secs(3);
-/// One hot company, or many.
-const COMPANIES: [u64; 2] = [1, 50];
+/// Many callers of one hot company or of many; and one alone, who has nobody to share a batch with.
+const LOADS: [Load; 3] = [
+    Load {
+        callers: 64,
+        companies: 1,
+    },
+    Load {
+        callers: 64,
+        companies: 50,
+    },
+    Load {
+        callers: 1,
+        companies: 1,
+    },
+];
 const GRANTED: i64 = 1_000_000_000_000;
 const BASE: &str = "/api/service/v1/tokens";
 
@@ -43,10 +56,17 @@ struct Side {
     address: SocketAddr,
 }
 
-/// One side on one number of companies.
+/// Who calls at once, and for how many companies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Load {
+    callers: usize,
+    companies: u64,
+}
+
+/// One side under one load.
 struct Subject {
     side: usize,
-    companies: u64,
+    load: Load,
     rounds: Vec<Round>,
 }
 
@@ -68,11 +88,11 @@ pub async fn run(origin: &Path, database_url: &str, logs: &Path) -> Result<()> {
     ];
     let company = open(&sides, &key).await?;
     let mut subjects: Vec<Subject> = Vec::new();
-    for companies in COMPANIES {
+    for load in LOADS {
         for side in 0..sides.len() {
             subjects.push(Subject {
                 side,
-                companies,
+                load,
                 rounds: Vec::new(),
             });
         }
@@ -84,9 +104,14 @@ pub async fn run(origin: &Path, database_url: &str, logs: &Path) -> Result<()> {
             subjects.len(),
             ROUND.as_secs()
         ));
-        for subject in &mut subjects {
+        let mut turn: Vec<&mut Subject> = subjects.iter_mut().collect();
+        // What a round leaves behind (dirty pages, dead rows) meets both sides.
+        if round.checked_rem(2) == Some(1) {
+            turn.reverse();
+        }
+        for subject in turn {
             let side = sides.get(subject.side).context("a side")?;
-            let measured = one_round(side, &key, &company, subject.companies, round).await?;
+            let measured = one_round(side, &key, &company, subject.load, round).await?;
             deducted = deducted.saturating_add(measured.latencies.len());
             // Round 0 warms up: plans, caches, connections.
             if round > 0 {
@@ -181,24 +206,25 @@ async fn ask(
     Ok(answer.json().await?)
 }
 
-async fn one_round(side: &Side, key: &str, company: &str, companies: u64, round: usize) -> Result<Round> {
-    let mut connections = Vec::with_capacity(CALLERS);
-    for _ in 0..CALLERS {
+async fn one_round(side: &Side, key: &str, company: &str, load: Load, round: usize) -> Result<Round> {
+    let Load { callers, companies } = load;
+    let mut connections = Vec::with_capacity(callers);
+    for _ in 0..callers {
         connections.push(Connection::open(side.address).await?);
     }
     let watch = Stopwatch::start();
-    let mut callers = JoinSet::new();
+    let mut calling = JoinSet::new();
     for (number, connection) in (0_u64..).zip(connections) {
         let caller = Caller {
             key: key.to_owned(),
             companies,
-            prefix: format!("{company}-{}-{companies}-{round}-{number}", side.name),
+            prefix: format!("{company}-{}-{callers}-{companies}-{round}-{number}", side.name),
             number,
         };
-        callers.spawn(call(connection, caller, company.to_owned(), watch));
+        calling.spawn(call(connection, caller, company.to_owned(), watch));
     }
     let mut latencies = Vec::with_capacity(65_536);
-    while let Some(done) = callers.join_next().await {
+    while let Some(done) = calling.join_next().await {
         latencies.extend(done.context("a caller of the benchmark")??);
     }
     Ok(Round {
@@ -250,11 +276,9 @@ fn print(sides: &[Side], subjects: &[Subject]) -> Result<()> {
     let mut report = Report::default();
     for subject in subjects {
         let side = sides.get(subject.side).context("a side")?;
-        let name = format!("tokens_http_{}_{}", side.name, subject.companies);
-        let title = format!(
-            "{} callers, {} companies, {}",
-            CALLERS, subject.companies, side.name
-        );
+        let name = subject.load.name(side.name);
+        let Load { callers, companies } = subject.load;
+        let title = format!("{callers} callers, {companies} companies, {}", side.name);
         let figures = Figures::of(&subject.rounds);
         report.figure(&title, &name, figures.requests_per_second, "deductions/s");
         report.figure(
@@ -270,17 +294,48 @@ fn print(sides: &[Side], subjects: &[Subject]) -> Result<()> {
             "us",
         );
     }
-    for companies in COMPANIES {
-        let mut of_both = subjects.iter().filter(|subject| subject.companies == companies);
-        let (batched, alone) = of_both.next().zip(of_both.next()).context("both sides")?;
-        report.ratio(
-            &format!("batched to alone, {companies} companies"),
-            &format!("tokens_http_{companies}_batched_vs_alone"),
-            paired_ratio(&batched.rounds, &alone.rounds),
-        );
+    for load in LOADS {
+        let of_load = |side: usize| {
+            let mut subjects = subjects.iter();
+            subjects.find(|subject| subject.load == load && subject.side == side)
+        };
+        let (batched, alone) = of_load(0).zip(of_load(1)).context("both sides")?;
+        ratios(&mut report, load, &batched.rounds, &alone.rounds);
     }
     report.print();
     Ok(())
+}
+
+/// Of many callers, how many more deductions; of one, how much longer a wait.
+fn ratios(report: &mut Report, load: Load, batched: &[Round], alone: &[Round]) {
+    let Load { callers, companies } = load;
+    if callers > 1 {
+        report.ratio(
+            &format!("batched to alone, {companies} companies"),
+            &format!("tokens_http_{companies}_batched_vs_alone"),
+            paired_ratio(batched, alone),
+        );
+        return;
+    }
+    for percent in [50, 99] {
+        report.ratio(
+            &format!("one caller's wait, p{percent}, batched over unbatched"),
+            &format!("tokens_http_single_caller_p{percent}_batched_over_unbatched"),
+            paired_wait_ratio(batched, alone, percent),
+        );
+    }
+}
+
+impl Load {
+    /// What a side's figures under this load are called.
+    fn name(self, side: &str) -> String {
+        let Self { callers, companies } = self;
+        if callers > 1 {
+            format!("tokens_http_{side}_{companies}")
+        } else {
+            format!("tokens_http_single_caller_{side}")
+        }
+    }
 }
 
 /// Migrates the database, so that both parts of the benchmark find it ready.

@@ -125,6 +125,29 @@ async fn a_single_caller_is_a_batch_of_one_at_once() {
     assert_eq!(service.count(transactions).await, 5);
 }
 
+/// Alone in its queue it is a single call, which would answer `deduction-in-progress` at once.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tb_2_a_twin_that_is_under_way_in_another_process_is_waited_for_and_replayed() {
+    let service = Arc::new(Service::start().await);
+    service.buy("acme", 1_000).await;
+    let twin = format!(
+        "begin; select tollgate.deduct_tokens_atomic('job-1', 'acme', 'article-1', 7, null, gen_random_uuid(), '{}')",
+        service.stage.clock.now()
+    );
+    service.stage.admin.batch_execute(&twin).await.unwrap();
+    let mut calls = JoinSet::new();
+    spawn(&mut calls, &service, "job-1".to_owned(), 7);
+    until_blocked(&service, 1).await;
+    service.stage.admin.batch_execute("commit").await.unwrap();
+    let answer = &calls.join_all().await[0];
+    assert_eq!(
+        (answer.status, &answer.body["idempotent"]),
+        (200, &json!(true)),
+        "{answer:?}"
+    );
+    assert_eq!(service.available("acme").await, 993);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_caller_that_goes_away_neither_loses_nor_doubles_its_deduction() {
     let service = Arc::new(Service::start().await);
