@@ -101,6 +101,12 @@ pub(crate) async fn lock(tx: &Tx, id: Uuid) -> Result<Option<Job>, DbError> {
     row.as_ref().map(read_job).transpose()
 }
 
+/// Whether a job waits for its generator's report.
+pub(crate) async fn is_generating(tx: &Tx, id: Uuid) -> Result<bool, DbError> {
+    let sql = "select from tollgate.article_jobs where id = $1 and status = 'generating'";
+    Ok(tx.query_opt(sql, &[&id]).await?.is_some())
+}
+
 /// Writes what became of a locked job.
 pub(crate) async fn update(tx: &Tx, job: &Job, now: Timestamp) -> Result<(), DbError> {
     let sql = "update tollgate.article_jobs set status = $2, used_tokens = $3, charge_key = $4, article_id = $5, \

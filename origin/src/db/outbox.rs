@@ -202,11 +202,29 @@ const BURY_ABANDONED: &str = "\
 update tollgate.outbox set status = 'dead', dead_at = $1, next_attempt_at = null,
     last_error = coalesce(last_error, 'the worker vanished during the last attempt'),
     lease_token = null, lease_expires_at = null
-where status = 'pending' and attempts >= attempts_max and (lease_expires_at is null or lease_expires_at <= $1)";
+where status = 'pending' and attempts >= attempts_max and (lease_expires_at is null or lease_expires_at <= $1)
+returning kind, payload";
+
+/// An effect that was ended as dead.
+#[derive(Debug, Clone)]
+pub(crate) struct Buried {
+    /// What kind of effect.
+    pub(crate) kind: String,
+    /// What was to be sent.
+    pub(crate) payload: Value,
+}
 
 /// Ends what a vanished worker left at its last attempt: the lease is over and there is no attempt more.
-pub(crate) async fn bury_abandoned(tx: &Tx, now: Timestamp) -> Result<u64, DbError> {
-    tx.execute(BURY_ABANDONED, &[&Instant(now)]).await
+pub(crate) async fn bury_abandoned(tx: &Tx, now: Timestamp) -> Result<Vec<Buried>, DbError> {
+    let rows = tx.query(BURY_ABANDONED, &[&Instant(now)]).await?;
+    rows.iter().map(read_buried).collect()
+}
+
+fn read_buried(row: &Row) -> Result<Buried, DbError> {
+    Ok(Buried {
+        kind: row.try_get("kind")?,
+        payload: row.try_get("payload")?,
+    })
 }
 
 /// A row as a person sees it in a list.

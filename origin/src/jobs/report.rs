@@ -75,7 +75,8 @@ pub(crate) async fn report(
     }
 }
 
-async fn judge(tx: &Tx, id: Uuid, report: &Report, now: Timestamp) -> Result<Job, ReportError> {
+/// Locks a job, decides on a report about it and writes what comes of that.
+pub(super) async fn judge(tx: &Tx, id: Uuid, report: &Report, now: Timestamp) -> Result<Job, ReportError> {
     let mut job = article_jobs::lock(tx, id).await?.ok_or(ReportError::UnknownJob)?;
     match on_report(job.status, job.reserved_tokens, job.used_tokens, report) {
         Step::RefuseEnded => return Err(ReportError::Ended(job.status)),

@@ -10,9 +10,12 @@
 pub(crate) mod lane;
 mod mail;
 mod posts;
+mod triggers;
 
 pub(crate) use self::lane::Lane;
 
+use serde_json::Value;
+use tollgate_shared::time::Timestamp;
 use uuid::Uuid;
 
 use super::Round;
@@ -25,6 +28,7 @@ use crate::effects::{self, Desk, Undone};
 use crate::entropy;
 use crate::gateway::user_core::Client;
 use crate::jobs::generate::GENERATOR;
+use crate::jobs::trigger;
 use crate::notices::event::SUBSCRIPTION_EVENT;
 use crate::notices::mail::MAIL;
 
@@ -51,7 +55,9 @@ pub(crate) async fn round(origin: &Origin, client: &Client, lane: Lane) -> Resul
     let now = origin.clock.now();
     let token = Uuid::from_bytes(entropy::random()?);
     let claim = |tx: Tx| async move {
-        outbox::bury_abandoned(&tx, now).await?;
+        for buried in outbox::bury_abandoned(&tx, now).await? {
+            ended_dead(&tx, &buried.kind, &buried.payload, now).await?;
+        }
         outbox::claim(&tx, lane.kinds(), token, now.plus(lane.lease()), now).await
     };
     let Some(claimed) = origin.database.run_tx("outbox_claim", claim).await? else {
@@ -77,7 +83,7 @@ async fn make(origin: &Origin, client: &Client, claimed: &Claimed) -> Result<(),
     let (config, now) = (&origin.config, origin.clock.now());
     match claimed.kind.as_str() {
         USER_CORE => posts::send(client, config.user_core.as_ref(), claimed, now).await,
-        GENERATOR => posts::send(client, config.jobs.generator.as_ref(), claimed, now).await,
+        GENERATOR => triggers::send(origin, client, claimed, now).await,
         SUBSCRIPTION_EVENT => {
             posts::send(client, config.notices.subscription_events.as_ref(), claimed, now).await
         }
@@ -113,10 +119,10 @@ async fn note(
             Ok(()) => outbox::mark_done(&tx, id, token, now).await,
             Err(Undone::Turn(at)) => outbox::put_off_to_turn(&tx, id, token, *at).await,
             Err(Undone::NotBefore(at, reason)) => outbox::put_off(&tx, id, token, reason, *at).await,
-            Err(Undone::Never(reason)) => outbox::mark_dead(&tx, id, token, reason, now).await,
+            Err(Undone::Never(reason)) => bury(&tx, claimed, token, reason, now).await,
             Err(Undone::Again(reason)) => match backoff::after_failure(policy, claimed.attempts, jitter) {
                 Next::After(delay) => outbox::mark_failed(&tx, id, token, reason, now.plus(delay)).await,
-                Next::Dead => outbox::mark_dead(&tx, id, token, reason, now).await,
+                Next::Dead => bury(&tx, claimed, token, reason, now).await,
             },
         }
     };
@@ -124,6 +130,29 @@ async fn note(
         tracing::warn!(effect.id = %id, "the lease of effect {id} had passed on; it may be made twice");
     }
     Ok(())
+}
+
+async fn bury(
+    tx: &Tx,
+    claimed: &Claimed,
+    token: Uuid,
+    reason: &str,
+    now: Timestamp,
+) -> Result<bool, DbError> {
+    let is_dead = outbox::mark_dead(tx, claimed.id, token, reason, now).await?;
+    if is_dead {
+        ended_dead(tx, &claimed.kind, &claimed.payload, now).await?;
+    }
+    Ok(is_dead)
+}
+
+/// What the end of an effect that was never made means for what waits for it.
+async fn ended_dead(tx: &Tx, kind: &str, payload: &Value, now: Timestamp) -> Result<(), DbError> {
+    match kind {
+        GENERATOR => trigger::give_up(tx, payload, now).await,
+        // Nothing waits: the row itself is what a person looks at.
+        _ => Ok(()),
+    }
 }
 
 fn log(claimed: &Claimed, made: &Result<(), Undone>) {

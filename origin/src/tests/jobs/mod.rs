@@ -6,6 +6,7 @@
 mod articles;
 mod books;
 mod reconcile;
+mod triggers;
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
@@ -36,6 +37,8 @@ pub(super) struct Backend {
     /// Ids of messages, to drop repeats by.
     ids: Arc<Mutex<BTreeSet<String>>>,
     lookup: Arc<Mutex<Option<(u16, Value)>>>,
+    /// What triggers are answered, if not 200.
+    refusal: Arc<Mutex<Option<u16>>>,
     /// How long a lookup takes, on the test's clock.
     slow: Arc<Mutex<Option<(TestClock, Duration)>>>,
 }
@@ -52,6 +55,10 @@ async fn take(State(backend): State<Backend>, uri: Uri, headers: HeaderMap, body
         return StatusCode::UNAUTHORIZED.into_response();
     }
     let body = serde_json::from_slice(&body).unwrap();
+    if let ("/generate", Some(status)) = (uri.path(), *backend.refusal.lock().unwrap()) {
+        backend.got.lock().unwrap().push((uri.path().to_owned(), body));
+        return StatusCode::from_u16(status).unwrap().into_response();
+    }
     let asked_before = !backend
         .ids
         .lock()
@@ -93,6 +100,11 @@ impl Backend {
     /// What lookups are answered from now on.
     pub(super) fn will_say(&self, status: u16, answer: Value) {
         *self.lock_lookup() = Some((status, answer));
+    }
+
+    /// What triggers are answered from now on; `None`: they are taken.
+    pub(super) fn will_refuse(&self, status: Option<u16>) {
+        *self.refusal.lock().unwrap() = status;
     }
 
     /// How long lookups take from now on.
