@@ -95,7 +95,7 @@ const VERSIONED: &[(&str, &str)] = &[
 ];
 
 /// Applied every time, in this order. A test compares this list with the folder.
-const FUNCTIONS: [(&str, &str); 31] = [
+const FUNCTIONS: [(&str, &str); 33] = [
     (
         "deduct_tokens_atomic.sql",
         sql_file!("functions/deduct_tokens_atomic.sql"),
@@ -122,6 +122,7 @@ const FUNCTIONS: [(&str, &str); 31] = [
         sql_file!("functions/token_begin_period.sql"),
     ),
     ("token_book.sql", sql_file!("functions/token_book.sql")),
+    ("token_books_at.sql", sql_file!("functions/token_books_at.sql")),
     (
         "token_company_lock.sql",
         sql_file!("functions/token_company_lock.sql"),
@@ -158,6 +159,10 @@ const FUNCTIONS: [(&str, &str); 31] = [
     (
         "token_record_by_key.sql",
         sql_file!("functions/token_record_by_key.sql"),
+    ),
+    (
+        "token_recorded_version.sql",
+        sql_file!("functions/token_recorded_version.sql"),
     ),
     ("token_release.sql", sql_file!("functions/token_release.sql")),
     ("token_reserve.sql", sql_file!("functions/token_reserve.sql")),

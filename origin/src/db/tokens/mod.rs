@@ -331,7 +331,7 @@ const BALANCE_AT: &str = "\
 -- token_balance_at
 select tollgate.token_balance_at($1, $2, $3)";
 
-/// What a company had at a past instant, summed from entries; reservations are not seen.
+/// What a company had at a past instant, by the books; reservations are not seen.
 pub async fn balance_at(
     tx: &Tx,
     company: &CompanyId,

@@ -5,6 +5,7 @@
 mod batch;
 mod model;
 mod mutants;
+mod past;
 mod plans;
 mod quota;
 mod races;
