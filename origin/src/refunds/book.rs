@@ -4,7 +4,8 @@
 //!
 //! Invariants: the caller holds the payment's lock; a refund that has ended is not booked again (its row's state, then the
 //! ledger's operation key, which is the refund's own). Tokens that were bought with the charge go back when all of the
-//! charge is paid back, not with a part of it. Locks in `apply`'s order: payment, ledger accounts, user, company.
+//! charge is paid back, not with a part of it, and so does the period that it paid for. Locks in `apply`'s order: payment,
+//! ledger accounts, subscription, user, company.
 
 use serde_json::json;
 use tollgate_shared::id::{DeliveryId, MerchantId, SourceId};
@@ -16,6 +17,7 @@ use crate::db::event_log::{self, Line};
 use crate::db::ledger::{self, Occasion};
 use crate::db::payments::Payment;
 use crate::db::refunds::{self, Refund, RefundStatus};
+use crate::db::subscriptions::attempts;
 use crate::db::{DbError, Tx, tokens};
 use crate::entropy;
 use crate::ledger::{Posting, settle_key};
@@ -64,6 +66,9 @@ pub(crate) async fn done(
         happened.now,
     )
     .await?;
+    if whole {
+        attempts::take_back(tx, payment.id, charge.as_str(), happened.now).await?;
+    }
     payment_by_time(tx, payment.clone(), happened.now).await?;
     recompute_user(tx, &payment.user, happened.now).await?;
     if whole {

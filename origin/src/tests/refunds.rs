@@ -12,6 +12,7 @@ use crate::db::{Tx, look};
 use crate::domain::refund::RefundRefusal;
 use crate::refunds::book::Happened;
 use crate::refunds::{self, Asked, RefundError, Verdict, View};
+use crate::subscriptions::sweep;
 
 fn ok() -> Scripted {
     Scripted::Answer(200, "1|OK".to_owned())
@@ -108,6 +109,32 @@ async fn pm_8_a_charge_of_today_is_given_up_as_a_whole_and_booked_once() {
     assert!(matches!(twice, RefundError::Refused(RefundRefusal::NothingLeft)));
     stage.after(Duration::from_hours(1)).await;
     assert_eq!(fake.seen().len(), 2);
+}
+
+#[tokio::test]
+async fn pm_8_a_period_that_we_paid_back_gives_nothing_any_more() {
+    let fake = FakeProvider::start().await;
+    let stage = stage(&fake).await;
+    let plan = serde_json::json!({ "planId": "pro-monthly" });
+    let (payment, order) = stage.buy("u1", plan).await;
+    stage.apply(&Ecpay::paid(&order, 300).signed()).await;
+    assert_eq!(stage.user("u1").await["subscription_type"], "pro");
+    let view = ask(&stage, &payment, None, "k1").await.unwrap();
+    fake.will([ok(), ok()]);
+    stage.drain().await;
+    assert_eq!(status(&stage, &view.id).await, "done");
+    sweep(&stage.origin, 10).await.unwrap();
+    let user = stage.user("u1").await;
+    assert!(user["subscription_type"].is_null(), "{user}");
+    let sql = "select attempt.status, period.status, subscription.periods_paid, subscription.access_until::text \
+               from tollgate.saas_subscriptions subscription \
+               join tollgate.subscription_payments attempt on attempt.subscription_id = subscription.id \
+               join tollgate.period_transactions period on period.subscription_id = subscription.id";
+    let row = stage.admin.query_one(sql, &[]).await.unwrap();
+    let (attempt, period): (String, String) = (row.get(0), row.get(1));
+    assert_eq!((attempt.as_str(), period.as_str()), ("refunded", "refunded"));
+    assert_eq!(row.get::<_, i32>(2), 0);
+    assert_eq!(row.get::<_, Option<String>>(3), None);
 }
 
 #[tokio::test]

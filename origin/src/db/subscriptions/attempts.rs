@@ -6,6 +6,7 @@
 //! whatever order that is told. `period_transactions`: a later success of the same period order number updates the row,
 //! never the reverse. Not here: which period an attempt is counted to (`domain::subscription::standing`).
 
+use tollgate_shared::id::PaymentId;
 use tollgate_shared::time::Timestamp;
 use uuid::Uuid;
 
@@ -78,6 +79,35 @@ pub(crate) async fn upsert(
         ],
     )
     .await?;
+    Ok(())
+}
+
+/// We paid a charge back: its attempt and its period say so. What that makes of the subscription is the sweep's to say, at
+/// once. A payment that is no subscription's changes nothing here.
+pub(crate) async fn take_back(
+    tx: &Tx,
+    payment: PaymentId,
+    number: &str,
+    now: Timestamp,
+) -> Result<(), DbError> {
+    let lock = "update tollgate.saas_subscriptions set next_due_at = $2 where payment_id = $1 returning id";
+    let Some(row) = tx.query_opt(lock, &[&payment.as_uuid(), &Instant(now)]).await? else {
+        return Ok(());
+    };
+    let id: Uuid = row.try_get("id")?;
+    let attempt = "update tollgate.subscription_payments set status = 'refunded' \
+                   where subscription_id = $1 and attempt_key = 'paid:' || $2 and status = 'paid'";
+    tx.execute(attempt, &[&id, &number]).await?;
+    // A period goes by its own number at the provider, a first charge by the order's, a charge of ours by its period.
+    let period = "update tollgate.period_transactions period set status = 'refunded', updated_at = $3 \
+                  from tollgate.subscription_payments attempt \
+                  join tollgate.saas_subscriptions subscription on subscription.id = attempt.subscription_id \
+                  where attempt.subscription_id = $1 and attempt.attempt_key = 'paid:' || $2 \
+                  and period.subscription_id = $1 and period.status = 'paid' \
+                  and (period.period_order_no \
+                           = coalesce(attempt.period_order_no, subscription.order_number || '_' || $2) \
+                       or (attempt.period_order_no is null and period.this_period = attempt.period_number))";
+    tx.execute(period, &[&id, &number, &Instant(now)]).await?;
     Ok(())
 }
 
