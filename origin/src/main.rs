@@ -87,7 +87,7 @@ enum ServiceKeyCommand {
         #[arg(long)]
         caller: String,
         /// What the key may do; repeat for more: tokens:read, tokens:deduct, tokens:compensate, tokens:grant, jobs:report,
-        /// notices.
+        /// notices, subscriptions:read, subscriptions:write, refunds:write.
         #[arg(long = "scope", required = true)]
         scopes: Vec<Scope>,
     },

@@ -6,6 +6,7 @@
 //! is `domain`) and nothing here reads a clock (instants are arguments).
 //! Failure: one [`DbError`]; what a client may learn of it is decided in `http`.
 
+pub(crate) mod admin_actions;
 pub(crate) mod article_jobs;
 pub(crate) mod checkouts;
 pub(crate) mod company_members;
@@ -39,6 +40,7 @@ pub(crate) mod subscriptions;
 pub mod tokens;
 pub mod tx;
 pub(crate) mod users;
+pub(crate) mod webhook_stats;
 
 pub use instant::Instant;
 pub use pool::{Database, PoolSettings};

@@ -101,6 +101,16 @@ pub(crate) async fn finish(
     Ok(finished == 1)
 }
 
+const MAKE_DUE: &str = "\
+-- scheduled_job_make_due
+update tollgate.scheduled_jobs set next_run_at = $2 where name = any($1) and next_run_at > $2";
+
+/// Lets these run now; one that is due already stays so.
+pub(crate) async fn make_due(tx: &Tx, names: &[&str], now: Timestamp) -> Result<(), DbError> {
+    tx.execute(MAKE_DUE, &[&names, &Instant(now)]).await?;
+    Ok(())
+}
+
 const LIST: &str = "\
 -- scheduled_job_list
 select name, next_run_at, lease_expires_at > $1 as is_running, last_started_at, last_finished_at, last_result

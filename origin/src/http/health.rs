@@ -1,7 +1,7 @@
 //! Health: alive, ready, and how the webhooks do.
 //!
 //! `GET /health/live` and `/health/ready` are unsigned, for whoever runs the process;
-//! `GET /internal/v1/webhooks/health` is the origin's part of EC-7's answer, asked by the edge.
+//! `GET /internal/v1/webhooks/health` and `/stats` are the origin's part of EC-7's answers, asked by the edge.
 //!
 //! Invariants: live asks nothing of the database (a database outage must not restart the process); ready says
 //! every reason why not. Figures are counts, no ids.
@@ -22,6 +22,7 @@ use super::hop::Hop;
 use crate::Origin;
 use crate::db::inbox::{self, Figures};
 use crate::db::migrate::{self, SchemaState};
+use crate::db::webhook_stats::{self, Kind};
 use crate::telemetry::Chain;
 
 /// EC-7's window.
@@ -82,12 +83,7 @@ struct Webhooks {
 
 /// `GET /internal/v1/webhooks/health`.
 pub(super) async fn webhooks(State(origin): State<Arc<Origin>>, hop: Hop) -> Response {
-    let since = Timestamp::from_unix_ms(
-        hop.received_at()
-            .unix_ms()
-            .saturating_sub(i64::try_from(WINDOW.as_millis()).unwrap_or(i64::MAX)),
-    );
-    match inbox::figures(&origin.database, since).await {
+    match inbox::figures(&origin.database, window_start(&hop)).await {
         Ok(figures) => json(StatusCode::OK, &answer(figures)),
         Err(error) => {
             tracing::error!(
@@ -97,6 +93,59 @@ pub(super) async fn webhooks(State(origin): State<Arc<Origin>>, hop: Hop) -> Res
             ProblemAnswer(unavailable()).into_response()
         }
     }
+}
+
+#[derive(Serialize)]
+struct Stats {
+    window_hours: u64,
+    webhooks: Vec<KindStats>,
+}
+
+#[derive(Serialize)]
+struct KindStats {
+    kind: String,
+    total: i64,
+    success: i64,
+    failed: i64,
+    success_rate: Number,
+}
+
+/// `GET /internal/v1/webhooks/stats`.
+pub(super) async fn stats(State(origin): State<Arc<Origin>>, hop: Hop) -> Response {
+    match webhook_stats::by_kind(&origin.database, window_start(&hop)).await {
+        Ok(kinds) => {
+            let webhooks = kinds.into_iter().map(KindStats::from).collect();
+            let window_hours = WINDOW.as_secs() / 3_600;
+            json(
+                StatusCode::OK,
+                &Stats {
+                    window_hours,
+                    webhooks,
+                },
+            )
+        }
+        Err(error) => {
+            tracing::error!(error = %Chain(&error), "the figures were not read");
+            ProblemAnswer(unavailable()).into_response()
+        }
+    }
+}
+
+impl From<Kind> for KindStats {
+    fn from(kind: Kind) -> Self {
+        Self {
+            kind: format!("{}.{}", kind.source, kind.notice),
+            total: kind.total,
+            success: kind.success,
+            failed: kind.failed,
+            success_rate: percent(kind.success, kind.total),
+        }
+    }
+}
+
+fn window_start(hop: &Hop) -> Timestamp {
+    let window_ms = i64::try_from(WINDOW.as_millis()).unwrap_or(i64::MAX);
+    Timestamp::from_unix_ms(hop.received_at().unix_ms().saturating_sub(window_ms))
 }
 
 /// Mails that were given up degrade nothing: a customer's address that does not exist is no fault of the service.
@@ -118,7 +167,7 @@ fn answer(figures: Figures) -> Webhooks {
 }
 
 /// Percent with two decimals, rounded down; 100 where nothing came. Counted in integers, written as a decimal.
-fn percent(part: i64, whole: i64) -> Number {
+pub(super) fn percent(part: i64, whole: i64) -> Number {
     let hundredths = part.saturating_mul(10_000).checked_div(whole).unwrap_or(10_000);
     let text = format!("{}.{:02}", hundredths / 100, hundredths % 100);
     text.parse()

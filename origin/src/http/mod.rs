@@ -7,6 +7,7 @@
 //! cut off there leaves no transaction open: its connection is closed (`db::tx`), and a repeat is safe.
 //! Not here: what a call means.
 
+mod admin;
 pub(crate) mod answer;
 mod article_report;
 mod articles;
@@ -20,6 +21,7 @@ pub(crate) mod metrics;
 mod service;
 mod status;
 mod strict;
+mod subscriptions;
 mod test_clock;
 
 use std::future::Future;
@@ -76,6 +78,27 @@ fn router(origin: Arc<Origin>) -> Router {
             "/internal/v1/webhooks/health",
             get(health::webhooks).fallback(only_get),
         )
+        .route(
+            "/internal/v1/webhooks/stats",
+            get(health::stats).fallback(only_get),
+        )
+        .route(
+            "/internal/v1/subscriptions",
+            get(subscriptions::list).fallback(only_get),
+        )
+        .route(
+            "/internal/v1/subscriptions/{id}/cancel",
+            post(subscriptions::cancel).fallback(only_post),
+        )
+        .route("/internal/v1/admin/retry", post(admin::retry).fallback(only_post))
+        .route(
+            "/internal/v1/admin/maintenance",
+            post(admin::maintenance).fallback(only_post),
+        )
+        .route(
+            "/internal/v1/admin/users/{user}/subscriptions",
+            get(admin::status).fallback(only_get),
+        )
         .route("/internal/{*rest}", axum::routing::any(unknown_route))
         .layer(middleware::from_fn_with_state(Arc::clone(&origin), hop::check));
     let service = service::router().route(
@@ -124,6 +147,10 @@ async fn only_post() -> Response {
 
 async fn only_get() -> Response {
     wrong_method("GET, HEAD")
+}
+
+async fn only_get_post() -> Response {
+    wrong_method("GET, HEAD, POST")
 }
 
 async fn only_get_put_delete() -> Response {

@@ -71,6 +71,12 @@ scopes! {
     Report = "jobs:report",
     /// Where users' notices go.
     Notices = "notices",
+    /// Subscriptions and figures over them.
+    SubscriptionsRead = "subscriptions:read",
+    /// End, pause, resume, try again.
+    SubscriptionsWrite = "subscriptions:write",
+    /// Ask for refunds, and see them.
+    Refunds = "refunds:write",
 }
 
 impl std::str::FromStr for Scope {
@@ -84,7 +90,10 @@ impl std::str::FromStr for Scope {
 
 /// A text that names no scope.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("must be tokens:read, tokens:deduct, tokens:compensate, tokens:grant, jobs:report or notices")]
+#[error(
+    "must be tokens:read, tokens:deduct, tokens:compensate, tokens:grant, jobs:report, notices, subscriptions:read, \
+     subscriptions:write or refunds:write"
+)]
 pub struct UnknownScope;
 
 /// Somebody whose key was checked.

@@ -5,6 +5,7 @@
 
 #![expect(clippy::arithmetic_side_effects, reason = "a test that overflows fails")]
 
+mod admin;
 mod customer_notices;
 mod disputes;
 mod every_step;

@@ -15,8 +15,8 @@ use serde_json::{Value, json};
 use tollgate_shared::time::Timestamp;
 use uuid::Uuid;
 
-use super::Round;
 use super::cleanup::clean_up;
+use super::{Round, subscriptions};
 use crate::Origin;
 use crate::db::{DbError, Tx, scheduled_jobs};
 use crate::domain::cadence::Cadence;
@@ -33,8 +33,12 @@ const TRY_AGAIN: Duration = Duration::from_mins(15);
 /// A job with a cadence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ScheduledJob {
+    /// Asks the provider, or tries ourselves, what was refused and is due again (EC-2).
+    FailedPaymentRetries,
     /// Empties what was applied or sent long ago.
     LogCleanup,
+    /// Charges, ends, downgrades and asks for news, whatever time has brought about (EC-1, EC-3).
+    SubscriptionMaintenance,
     /// Decides token records and article jobs that nobody decided (TB-8).
     TokenReconcile,
 }
@@ -46,20 +50,32 @@ pub struct UnknownJob;
 
 impl ScheduledJob {
     /// Every job.
-    pub const ALL: [Self; 2] = [Self::LogCleanup, Self::TokenReconcile];
+    pub const ALL: [Self; 4] = [
+        Self::FailedPaymentRetries,
+        Self::LogCleanup,
+        Self::SubscriptionMaintenance,
+        Self::TokenReconcile,
+    ];
+
+    /// What an operator triggers (EC-5).
+    const MAINTENANCE: [Self; 2] = [Self::FailedPaymentRetries, Self::SubscriptionMaintenance];
 
     /// `scheduled_jobs.name`.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
+            Self::FailedPaymentRetries => "failed_payment_retries",
             Self::LogCleanup => "log_cleanup",
+            Self::SubscriptionMaintenance => "subscription_maintenance",
             Self::TokenReconcile => "token_reconcile",
         }
     }
 
     const fn cadence(self) -> Cadence {
         match self {
+            Self::FailedPaymentRetries => Cadence::every_hours(2, 30),
             Self::LogCleanup => Cadence::daily(2),
+            Self::SubscriptionMaintenance => Cadence::every_hours(6, 0),
             Self::TokenReconcile => Cadence::every_hours(1, 0),
         }
     }
@@ -82,6 +98,19 @@ pub(crate) async fn round(origin: &Origin, client: &Client) -> Result<Round, DbE
         Some(_) => Ok(Round::Worked),
         None => Ok(Round::Idle),
     }
+}
+
+/// Lets the jobs of subscriptions run with the next look; their names.
+pub(crate) async fn maintenance_now(origin: &Origin) -> Result<Vec<&'static str>, DbError> {
+    let now = origin.clock.now();
+    let names: Vec<&str> = ScheduledJob::MAINTENANCE.iter().map(|job| job.name()).collect();
+    let due = &names;
+    let make_due = |tx: Tx| async move {
+        scheduled_jobs::ensure(&tx, &first_runs(now)).await?;
+        scheduled_jobs::make_due(&tx, due, now).await
+    };
+    origin.database.run_tx("scheduled_job_due", make_due).await?;
+    Ok(names)
 }
 
 /// Runs a job now, whenever it is due; `None` where somebody else is running it.
@@ -143,6 +172,12 @@ async fn work(origin: &Origin, client: &Client, job: ScheduledJob) -> Result<Val
         ScheduledJob::LogCleanup => {
             let cleaned = clean_up(origin, origin.clock.now()).await?;
             Ok(json!({ "eventsEmptied": cleaned.events, "effectsEmptied": cleaned.effects }))
+        }
+        // One sweep does both: each row that is due says itself what for. The loop of `work` does the same meanwhile; the jobs
+        // are what holds, and what is on record, should it have stood still.
+        ScheduledJob::FailedPaymentRetries | ScheduledJob::SubscriptionMaintenance => {
+            let swept = subscriptions::everything(origin).await?;
+            Ok(json!({ "subscriptions": swept.claimed, "effects": swept.effects }))
         }
         ScheduledJob::TokenReconcile => Ok(reconcile(origin, client).await?.shown()),
     }

@@ -254,6 +254,9 @@ pub async fn service_key(origin: &Path, database_url: &str, caller: &str) -> Res
         "tokens:compensate",
         "tokens:grant",
         "jobs:report",
+        "subscriptions:read",
+        "subscriptions:write",
+        "refunds:write",
     ] {
         arguments.extend(["--scope", scope]);
     }

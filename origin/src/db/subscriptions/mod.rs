@@ -10,6 +10,7 @@ pub(crate) mod attempts;
 pub(crate) mod charges;
 pub(crate) mod due;
 pub(crate) mod facts;
+pub(crate) mod figures;
 pub(crate) mod history;
 
 use jiff::civil::Date;

@@ -14,13 +14,15 @@ use super::error::ServiceError;
 use crate::Origin;
 use crate::domain::tokens::{CompanyId, TokenAmount, TokenKey};
 use crate::http::body::{self, CALL_BYTES_MAX};
-use crate::service_keys::{self, Scope};
+use crate::service_keys::{self, Caller, Scope};
 
 const KEY_HEADER: &str = "idempotency-key";
 
 /// A call whose key has the scope, and its body.
 pub(super) struct Call<T> {
     headers: HeaderMap,
+    /// The name of the key's holder.
+    pub(super) caller: String,
     pub(super) body: T,
 }
 
@@ -28,11 +30,12 @@ impl<T: DeserializeOwned> Call<T> {
     /// Lets a call in and reads its body.
     pub(super) async fn read(origin: &Origin, request: Request, scope: Scope) -> Result<Self, ServiceError> {
         let (parts, bytes) = request.into_parts();
-        admit(origin, &parts.headers, scope).await?;
+        let caller = admit(origin, &parts.headers, scope).await?;
         let bytes = body::read(&parts.headers, bytes, CALL_BYTES_MAX).await?;
         let body = body::parse(&parts.headers, &bytes, CALL_BYTES_MAX)?;
         Ok(Self {
             headers: parts.headers,
+            caller: caller.name,
             body,
         })
     }
@@ -53,10 +56,14 @@ impl<T: DeserializeOwned> Call<T> {
 }
 
 /// Lets a call in.
-pub(super) async fn admit(origin: &Origin, headers: &HeaderMap, scope: Scope) -> Result<(), ServiceError> {
+pub(super) async fn admit(
+    origin: &Origin,
+    headers: &HeaderMap,
+    scope: Scope,
+) -> Result<Caller, ServiceError> {
     let caller = service_keys::admit(origin, headers, scope).await?;
     tracing::debug!(service.caller = %caller.name, service.scope = scope.label(), "a service call");
-    Ok(())
+    Ok(caller)
 }
 
 /// The query of a call, each parameter once and documented.

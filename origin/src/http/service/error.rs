@@ -11,13 +11,18 @@ use serde_json::Value;
 use tollgate_shared::id::InvalidId;
 use tollgate_shared::problem::Problem;
 
+use crate::apply::ApplyError;
 use crate::batching::BatchFailure;
 use crate::db::DbError;
 use crate::db::sqlstate::TokenRefusal;
 use crate::db::tokens::TokenError;
+use crate::domain::refund::RefundRefusal;
 use crate::http::answer::{ProblemAnswer, internal, unavailable};
 use crate::http::body::BodyError;
+use crate::http::subscriptions::problem as change_problem;
+use crate::refunds::RefundError;
 use crate::service_keys::KeyError;
+use crate::subscriptions::ChangeError;
 use crate::telemetry::Chain;
 
 /// Why a call has no answer of success.
@@ -65,6 +70,12 @@ pub(super) enum ServiceError {
     /// The batch.
     #[error(transparent)]
     Batch(#[from] BatchFailure),
+    /// A subscription is not changed.
+    #[error(transparent)]
+    Change(#[from] ChangeError),
+    /// A refund is not begun.
+    #[error(transparent)]
+    Refund(#[from] RefundError),
     /// The database.
     #[error(transparent)]
     Db(DbError),
@@ -108,6 +119,8 @@ impl ServiceError {
                 let ended = Problem::new(409, "reservation-expired", "The reservation has ended by itself");
                 with_result(ended.detail("Settle it late, or release it and reserve with a new key."), Some(result))
             }
+            Self::Change(error) => change_problem(&error),
+            Self::Refund(error) => refund(&error),
             Self::Batch(BatchFailure::Overloaded) => {
                 Problem::new(503, "overloaded", "Too many deductions wait already")
                     .detail("Nothing was recorded. Try again with the same key.")
@@ -121,7 +134,11 @@ impl ServiceError {
     /// Our fault rather than the caller's.
     fn is_ours(&self) -> bool {
         match self {
-            Self::Batch(_) | Self::Db(_) | Self::Key(KeyError::Db(_)) => true,
+            Self::Batch(_)
+            | Self::Db(_)
+            | Self::Key(KeyError::Db(_))
+            | Self::Change(ChangeError::Db(_))
+            | Self::Refund(RefundError::Apply(_)) => true,
             Self::Key(_)
             | Self::Body(_)
             | Self::Query
@@ -129,7 +146,9 @@ impl ServiceError {
             | Self::TwoKeys
             | Self::Field { .. }
             | Self::Refused { .. }
-            | Self::HoldEnded { .. } => false,
+            | Self::HoldEnded { .. }
+            | Self::Change(_)
+            | Self::Refund(_) => false,
         }
     }
 }
@@ -216,6 +235,41 @@ fn refused(refusal: TokenRefusal, field: Option<String>) -> Problem {
         ),
     };
     with_field(Problem::new(status, slug, title).detail(detail), field)
+}
+
+/// The refusals of refunds.
+fn refund(error: &RefundError) -> Problem {
+    let conflict = |slug, title: &'static str| Problem::new(409, slug, title);
+    match error {
+        RefundError::Refused(refusal) => refund_refused(*refusal),
+        RefundError::Unknown => Problem::new(404, "unknown-refund", "There is no such refund"),
+        RefundError::Ended(_) => conflict("refund-ended", "The refund has ended otherwise"),
+        RefundError::Apply(ApplyError::Db(error)) if error.is_passing() => unknown_outcome(),
+        RefundError::Apply(_) => internal(),
+    }
+}
+
+fn refund_refused(refusal: RefundRefusal) -> Problem {
+    let conflict = |slug, title: &'static str| Problem::new(409, slug, title);
+    match refusal {
+        RefundRefusal::UnknownCharge => Problem::new(404, "unknown-charge", "There is no such charge"),
+        RefundRefusal::ChargeNotNamed => {
+            Problem::new(422, "charge-not-named", "The payment has several charges")
+                .detail("Name one by providerPaymentId.")
+        }
+        RefundRefusal::KeyReused => Problem::new(
+            422,
+            "idempotency-key-reused",
+            "The idempotency key was used for another refund",
+        ),
+        RefundRefusal::NothingLeft => conflict("nothing-left", "The charge was paid back in full"),
+        RefundRefusal::UnderWay => conflict("refund-under-way", "A refund of this charge has not ended"),
+        RefundRefusal::NotPositive => invalid(Some("amount".to_owned())).detail("amount must be above zero."),
+        RefundRefusal::MoreThanLeft { left_minor } => {
+            Problem::new(422, "more-than-left", "That is more than is left of the charge")
+                .with("leftAmount", left_minor.get())
+        }
+    }
 }
 
 fn with_field(problem: Problem, field: Option<String>) -> Problem {

@@ -7,6 +7,7 @@ mod batching;
 mod keys;
 mod preferences;
 mod routes;
+mod subscriptions;
 
 use std::collections::BTreeMap;
 

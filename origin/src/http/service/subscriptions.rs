@@ -1,0 +1,179 @@
+//! `/api/service/v1/…/subscriptions`: what a team's backend reads of subscriptions and wishes for them.
+//!
+//! your backend → **these** (key and scope → id → body → idempotency key) → `crate::subscriptions`.
+//!
+//! Invariants: every wish has an idempotency key, which counts for its caller and its kind of wish: a repeat finds the
+//! wish and answers how the subscription is now. A refusal writes nothing. What the provider has to do is an effect, so
+//! no call waits for it. Not here: refusals' words (`http::subscriptions`), figures (`figures`).
+
+use std::sync::Arc;
+
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, Request, State};
+use axum::http::StatusCode;
+use axum::response::Response;
+use serde::Deserialize;
+use tollgate_shared::id::UserId;
+
+use super::call::{Call, admit};
+use super::error::ServiceError;
+use crate::Origin;
+use crate::db::Tx;
+use crate::http::answer::json;
+use crate::http::subscriptions::{When, of_user};
+use crate::service_keys::Scope;
+use crate::subscriptions::{self, Asked, CancelWhen, ChangeError, SubscriptionId, View};
+
+type InPath = Result<Path<String>, PathRejection>;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CancelBody {
+    when: When,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NoBody {}
+
+/// What is wished.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Wish {
+    Cancel(When),
+    Pause,
+    Resume,
+    Retry,
+    CardChanged,
+}
+
+impl Wish {
+    const fn label(self) -> &'static str {
+        match self {
+            Self::Cancel(when) => when.label(),
+            Self::Pause => "pause",
+            Self::Resume => "resume",
+            Self::Retry => "retry",
+            Self::CardChanged => "card_changed",
+        }
+    }
+
+    async fn make(self, tx: &Tx, origin: &Origin, asked: &Asked<'_>) -> Result<View, ChangeError> {
+        let context = origin.subscriptions();
+        match self {
+            Self::Cancel(when) => subscriptions::cancel(tx, context, asked, CancelWhen::from(when)).await,
+            Self::Pause => subscriptions::pause(tx, context, asked).await,
+            Self::Resume => subscriptions::resume(tx, context, asked).await,
+            Self::Retry => subscriptions::retry_now(tx, context, asked).await,
+            Self::CardChanged => subscriptions::card_changed(tx, context, asked).await,
+        }
+    }
+}
+
+/// `GET users/{user}/subscriptions`.
+pub(super) async fn list(
+    State(origin): State<Arc<Origin>>,
+    user: InPath,
+    request: Request,
+) -> Result<Response, ServiceError> {
+    admit(&origin, request.headers(), Scope::SubscriptionsRead).await?;
+    let user: UserId = text(user).parse().map_err(ServiceError::field("user"))?;
+    let listed = of_user(&origin, &user).await.map_err(ServiceError::Db)?;
+    Ok(json(StatusCode::OK, &listed))
+}
+
+/// `GET subscriptions/{id}`.
+pub(super) async fn get(
+    State(origin): State<Arc<Origin>>,
+    id: InPath,
+    request: Request,
+) -> Result<Response, ServiceError> {
+    admit(&origin, request.headers(), Scope::SubscriptionsRead).await?;
+    let (origin, id, now) = (&origin, subscription(id)?, origin.clock.now());
+    let read = |tx: Tx| async move { subscriptions::view(&tx, origin.subscriptions(), id, now).await };
+    let view = origin.database.run_tx("subscription_view", read).await;
+    let view = view.map_err(ServiceError::Db)?.ok_or(ChangeError::Unknown)?;
+    Ok(json(StatusCode::OK, &view))
+}
+
+/// `POST subscriptions/{id}/cancel`.
+pub(super) async fn cancel(
+    State(origin): State<Arc<Origin>>,
+    id: InPath,
+    request: Request,
+) -> Result<Response, ServiceError> {
+    let call: Call<CancelBody> = Call::read(&origin, request, Scope::SubscriptionsWrite).await?;
+    let wish = Wish::Cancel(call.body.when);
+    noted(&origin, id, &call, wish).await
+}
+
+/// `POST subscriptions/{id}/pause`.
+pub(super) async fn pause(
+    State(origin): State<Arc<Origin>>,
+    id: InPath,
+    request: Request,
+) -> Result<Response, ServiceError> {
+    plain(&origin, id, request, Wish::Pause).await
+}
+
+/// `POST subscriptions/{id}/resume`.
+pub(super) async fn resume(
+    State(origin): State<Arc<Origin>>,
+    id: InPath,
+    request: Request,
+) -> Result<Response, ServiceError> {
+    plain(&origin, id, request, Wish::Resume).await
+}
+
+/// `POST subscriptions/{id}/retry`.
+pub(super) async fn retry(
+    State(origin): State<Arc<Origin>>,
+    id: InPath,
+    request: Request,
+) -> Result<Response, ServiceError> {
+    plain(&origin, id, request, Wish::Retry).await
+}
+
+/// `POST subscriptions/{id}/card-changed`.
+pub(super) async fn card_changed(
+    State(origin): State<Arc<Origin>>,
+    id: InPath,
+    request: Request,
+) -> Result<Response, ServiceError> {
+    plain(&origin, id, request, Wish::CardChanged).await
+}
+
+/// A wish whose body is `{}`.
+async fn plain(origin: &Origin, id: InPath, request: Request, wish: Wish) -> Result<Response, ServiceError> {
+    let call: Call<NoBody> = Call::read(origin, request, Scope::SubscriptionsWrite).await?;
+    noted(origin, id, &call, wish).await
+}
+
+async fn noted<T: serde::de::DeserializeOwned>(
+    origin: &Origin,
+    id: InPath,
+    call: &Call<T>,
+    wish: Wish,
+) -> Result<Response, ServiceError> {
+    let (subscription, key) = (subscription(id)?, call.key(None)?);
+    let actor = &format!("service:{}", call.caller);
+    let key = &format!("{actor}:{}:{}", wish.label(), key.as_str());
+    let now = origin.clock.now();
+    let asked = &Asked {
+        subscription,
+        actor,
+        key,
+        now,
+    };
+    let make = |tx: Tx| async move { wish.make(&tx, origin, asked).await };
+    let view = origin.database.run_tx("subscription_wish", make).await?;
+    Ok(json(StatusCode::OK, &view))
+}
+
+fn subscription(id: InPath) -> Result<SubscriptionId, ServiceError> {
+    let unknown = |_| ServiceError::Change(ChangeError::Unknown);
+    text(id).parse().map_err(unknown)
+}
+
+fn text(part: InPath) -> String {
+    part.map(|Path(part)| part).unwrap_or_default()
+}
