@@ -7,12 +7,13 @@
 //! recomputed last and in order, so that two sweeps never wait for each other in a circle.
 //! Not here: sending (`effects`).
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use tollgate_shared::id::UserId;
 use tollgate_shared::time::Timestamp;
 
+use super::SubscriptionId;
 use super::refold::refold_row;
 use crate::Origin;
 use crate::apply::recompute_user;
@@ -45,17 +46,36 @@ async fn round(origin: &Origin, tx: &Tx, limit: i64, now: Timestamp) -> Result<S
         claimed: claimed.len(),
         effects: 0,
     };
-    let mut users: BTreeSet<&UserId> = BTreeSet::new();
+    let mut users: BTreeMap<&UserId, Vec<SubscriptionId>> = BTreeMap::new();
     for subscription in &claimed {
         if let Some(effects) = refold_or_put_off(origin, tx, subscription, now).await? {
             swept.effects = swept.effects.saturating_add(effects);
-            users.insert(&subscription.user);
+            users.entry(&subscription.user).or_default().push(subscription.id);
         }
     }
-    for user in users {
-        recompute_user(tx, user, now).await?;
+    for (user, subscriptions) in users {
+        recompute_user_or_put_off(tx, (user, &subscriptions), now).await?;
     }
     Ok(swept)
+}
+
+/// A user who cannot be recomputed takes no other user's work along; what led to it is looked at again.
+async fn recompute_user_or_put_off(
+    tx: &Tx,
+    (user, subscriptions): (&UserId, &[SubscriptionId]),
+    now: Timestamp,
+) -> Result<(), DbError> {
+    match tx.savepoint(recompute_user(tx, user, now)).await {
+        Ok(()) => return Ok(()),
+        Err(error) if error.is_conflict() || error.is_unavailable() => return Err(error),
+        Err(error) => {
+            tracing::error!(error = %Chain(&error), "a user of swept subscriptions could not be recomputed; they are put off");
+        }
+    }
+    for id in subscriptions {
+        due::put_off(tx, *id, now.plus(PUT_OFF)).await?;
+    }
+    Ok(())
 }
 
 /// A failure is undone to before the row; only one that loses the transaction ends the round.

@@ -25,6 +25,7 @@ mod schedule;
 mod service;
 mod smtp;
 pub(crate) mod stage;
+mod sweep_faults;
 mod test_clock;
 mod timeouts;
 mod user_core;

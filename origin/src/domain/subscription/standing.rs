@@ -468,11 +468,10 @@ impl<'a> Fold<'a> {
         if self.phase != Phase::Active || self.ends_at().is_some() {
             return None;
         }
-        let due = due_at(
-            self.terms.schedule,
-            self.anchor?,
-            self.latest_kept()?.checked_add(1)?,
-        )?;
+        let next = self.latest_kept()?.checked_add(1)?;
+        // Charged and paid back: that is news.
+        let is_news = self.charged.contains_key(&next);
+        let due = due_at(self.terms.schedule, self.anchor?, next).filter(|_| !is_news)?;
         // What fell due while it rested is not awaited.
         (self.resumed_at <= Some(due)).then(|| due.plus(hours(POLL_HOURS_AFTER_DUE)))
     }
