@@ -144,6 +144,8 @@ pub struct PlanArguments {
     pub subscription_type: Option<String>,
     /// The tokens that a charge gives.
     pub tokens: Option<TokenAmount>,
+    /// What the plan allows, by name; carried, never interpreted.
+    pub limits: BTreeMap<String, i64>,
     /// One charge, or many.
     pub kind: PlanArgumentsKind,
 }
@@ -167,6 +169,8 @@ pub enum PlanArgumentsKind {
         /// `build` or `date`.
         first_charge: String,
     },
+    /// No charge at all: the plan of those whose payments failed (EC-3).
+    Free,
 }
 
 /// `tollgate plan put`: writes a plan or changes it.
@@ -188,7 +192,11 @@ pub async fn plan_put(database_url: &Secret, arguments: PlanArguments) -> Result
 }
 
 fn plan(arguments: PlanArguments) -> Result<Plan, CommandError> {
-    if arguments.amount_minor <= 0 {
+    let is_free = matches!(arguments.kind, PlanArgumentsKind::Free);
+    if is_free && arguments.amount_minor != 0 {
+        return Err(CommandError::Plan("the amount of a free plan is zero"));
+    }
+    if !is_free && arguments.amount_minor <= 0 {
         return Err(CommandError::Plan("the amount must be above zero"));
     }
     if arguments.name.is_empty() {
@@ -199,7 +207,7 @@ fn plan(arguments: PlanArguments) -> Result<Plan, CommandError> {
         name: arguments.name,
         price: Money::twd(arguments.amount_minor),
         kind: kind(arguments.kind, arguments.subscription_type, arguments.tokens)?,
-        limits: BTreeMap::new(),
+        limits: arguments.limits,
     })
 }
 
@@ -237,6 +245,10 @@ fn kind(
             subscription_type: subscription_type
                 .ok_or(CommandError::Plan("a subscription needs a subscription type"))?,
             schedule: schedule(&period_type, &first_charge, (frequency, times))?,
+        }),
+        (PlanArgumentsKind::Free, None) => Ok(PlanKind::Free {
+            subscription_type: subscription_type
+                .ok_or(CommandError::Plan("a free plan needs a subscription type"))?,
         }),
     }
 }

@@ -5,24 +5,28 @@
 //! Exit codes: 0 done, 1 the work failed, 2 the configuration is wrong (every fault named, one JSON line each on
 //! standard error, never a value). SIGTERM and SIGINT end `serve` and `work` gracefully.
 
+mod plan_arguments;
+
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
+use clap::{ArgGroup, Parser, Subcommand};
 use tokio::signal::unix::{SignalKind, signal};
 use tollgate_origin::client::{Ask, Settings};
 use tollgate_origin::commands::refunds::RefundArguments;
-use tollgate_origin::commands::{self, CommandError, PlanArguments, PlanArgumentsKind, jobs, outbox, upkeep};
+use tollgate_origin::commands::{self, CommandError, jobs, outbox, upkeep};
 use tollgate_origin::config::{self, Config};
 use tollgate_origin::db::tokens::{ArticleId, CompanyId, TokenAmount, TokenKey};
 use tollgate_origin::service_keys::{Scope, manage};
 use tollgate_origin::telemetry;
 use tollgate_origin::work::schedule::ScheduledJob;
 use tollgate_shared::config::Fault;
-use tollgate_shared::id::{PaymentId, PlanId, UserId};
+use tollgate_shared::id::{PaymentId, UserId};
 use tollgate_shared::secret::Secret;
 use tollgate_shared::time::{ECPAY_FORMAT, Timestamp};
 use uuid::Uuid;
+
+use self::plan_arguments::PlanPut;
 
 /// Applies payment events exactly once to a double-entry ledger in Postgres. Settings: see .env.example.
 #[derive(Parser)]
@@ -283,74 +287,6 @@ enum LedgerCommand {
         #[arg(long)]
         payment: PaymentId,
     },
-}
-
-#[derive(Clone, Copy, ValueEnum)]
-#[value(rename_all = "snake_case")]
-enum Kind {
-    OneTime,
-    Subscription,
-}
-
-#[derive(Args)]
-struct PlanPut {
-    /// 1 to 64 of a-z 0-9 -
-    #[arg(long)]
-    id: PlanId,
-    /// What the customer reads at the cashier.
-    #[arg(long)]
-    name: String,
-    /// Whole TWD of one charge.
-    #[arg(long)]
-    amount: i64,
-    /// One charge, or many.
-    #[arg(long)]
-    kind: Kind,
-    /// What a charge gives: `users.subscription_type`.
-    #[arg(long, required_if_eq("kind", "subscription"))]
-    subscription_type: Option<String>,
-    /// One-time plans: calendar days that a charge pays for; absent: for ever.
-    #[arg(long)]
-    duration_days: Option<u16>,
-    /// One-time plans without subscription type and duration: the purchased tokens that a charge gives.
-    #[arg(long, value_parser = token_amount)]
-    tokens: Option<TokenAmount>,
-    /// Subscriptions: day, week, month or year.
-    #[arg(long, required_if_eq("kind", "subscription"))]
-    period_type: Option<String>,
-    /// Subscriptions: units in a period.
-    #[arg(long, default_value_t = 1)]
-    period_frequency: u16,
-    /// Subscriptions: charges in all, the first included.
-    #[arg(long, required_if_eq("kind", "subscription"))]
-    period_times: Option<u16>,
-    /// Subscriptions: build (on the day of the order) or date.
-    #[arg(long, default_value = "build")]
-    first_charge: String,
-}
-
-impl PlanPut {
-    fn arguments(self) -> PlanArguments {
-        let kind = match self.kind {
-            Kind::OneTime => PlanArgumentsKind::OneTime {
-                duration_days: self.duration_days,
-            },
-            Kind::Subscription => PlanArgumentsKind::Subscription {
-                period_type: self.period_type.unwrap_or_default(),
-                frequency: self.period_frequency,
-                times: self.period_times.unwrap_or_default(),
-                first_charge: self.first_charge,
-            },
-        };
-        PlanArguments {
-            id: self.id,
-            name: self.name,
-            amount_minor: self.amount,
-            subscription_type: self.subscription_type,
-            tokens: self.tokens,
-            kind,
-        }
-    }
 }
 
 /// Why the program ends without success.

@@ -9,6 +9,7 @@
 use reqwest::Url;
 use tollgate_shared::id::{MerchantId, OrderNumber, PaymentId};
 use tollgate_shared::provider::ecpay::{self, Ecpay};
+use tollgate_shared::provider::payuni::checkout::CardAgreement;
 use tollgate_shared::provider::payuni::{self, Payuni};
 use tollgate_shared::provider::{CheckoutForm, mock};
 use tollgate_shared::time::Timestamp;
@@ -17,6 +18,7 @@ use super::PlaceError;
 use crate::Origin;
 use crate::config::{CheckoutConfig, PaymentProvider};
 use crate::domain::plan::{FirstCharge, PeriodUnit, Plan, PlanKind, Schedule};
+use crate::domain::subscription::Mode;
 
 /// An order to be paid.
 #[derive(Debug, Clone, Copy)]
@@ -72,7 +74,8 @@ pub(super) fn build(
                 .payuni()
                 .zip(config.payuni_base_url.as_ref())
                 .ok_or(not_configured)?;
-            let form = payuni_form(config, shop, base, order, method)?;
+            let mode = origin.config.subscriptions.payuni_mode;
+            let form = payuni_form(config, (shop, base), (order, mode), method)?;
             Ok(WayToPay {
                 provider,
                 merchant: Some(shop.merchant().clone()),
@@ -186,9 +189,8 @@ fn ecpay_period(config: &CheckoutConfig, schedule: Schedule) -> Result<ecpay::ch
 
 fn payuni_form(
     config: &CheckoutConfig,
-    shop: &Payuni,
-    base: &Url,
-    order: &Order<'_>,
+    (shop, base): (&Payuni, &Url),
+    (order, mode): (&Order<'_>, Mode),
     method: Option<&str>,
 ) -> Result<CheckoutForm, PlaceError> {
     let form = match order.plan.kind {
@@ -200,8 +202,28 @@ fn payuni_form(
             if method.is_some_and(|method| method != "Credit") {
                 return Err(PlaceError::UnknownMethod);
             }
-            let order = payuni_period_order(config, order, schedule)?;
-            payuni::checkout::period_form(shop, trimmed(base), &order)
+            if schedule.first_charge == FirstCharge::Date {
+                return Err(first_charge_not_chosen());
+            }
+            match mode {
+                Mode::ProviderRun => {
+                    let order = payuni_period_order(config, order, schedule)?;
+                    payuni::checkout::period_form(shop, trimmed(base), &order)
+                }
+                // No contract at PAYUNi, which would charge beside us: the first payment, by which the customer agrees
+                // to the later ones. The agreement goes by the order's number.
+                Mode::MerchantRun => {
+                    let reference = order.number.as_str();
+                    let first = payuni_order(config, order, Some("Credit"))?;
+                    payuni::checkout::agreement_form(
+                        shop,
+                        trimmed(base),
+                        &first,
+                        CardAgreement::Member,
+                        reference,
+                    )
+                }
+            }
         }
     };
     form.map_err(|error| PlaceError::NotPayable(error.to_string()))
@@ -233,9 +255,6 @@ fn payuni_period_order(
     order: &Order<'_>,
     schedule: Schedule,
 ) -> Result<payuni::checkout::PeriodOrder, PlaceError> {
-    if schedule.first_charge == FirstCharge::Date {
-        return Err(first_charge_not_chosen());
-    }
     Ok(payuni::checkout::PeriodOrder {
         number: order.number.clone(),
         money: order.plan.price,

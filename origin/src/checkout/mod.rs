@@ -173,6 +173,7 @@ async fn decide_and_write(
     {
         return Err(PlaceError::Covered(covered));
     }
+    refuse_running(&tx, call, &plan).await?;
     if plan.tokens().is_some() && company_members::company_of(&tx, &call.user).await?.is_none() {
         return Err(PlaceError::NoCompany);
     }
@@ -191,6 +192,17 @@ async fn decide_and_write(
     // After this point the payment must be placed.
     let new = new_payment(origin, call, &plan, (payment, number.clone()), &way);
     write(origin, &tx, call, (&plan, &new), answer(&new, way)).await
+}
+
+/// A subscription that is owed, downgraded or paused covers nothing, and its contract charges again all the same.
+async fn refuse_running(tx: &Tx, call: &Call, plan: &Plan) -> Result<(), PlaceError> {
+    let Some(given) = plan.subscription_type() else {
+        return Ok(());
+    };
+    match subscriptions::running(tx, &call.user, given).await? {
+        Some(subscription) => Err(PlaceError::Running(subscription)),
+        None => Ok(()),
+    }
 }
 
 fn repeat(stored: Stored<Request, Answer>, request: &Request) -> Result<Placed, PlaceError> {

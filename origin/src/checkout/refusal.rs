@@ -11,6 +11,7 @@ use tollgate_shared::time::Timestamp;
 use crate::db::{DbError, Retry};
 use crate::domain::coverage::Covered;
 use crate::http::answer::{internal, no_company, unavailable};
+use crate::subscriptions::SubscriptionId;
 
 /// Why a checkout is refused.
 #[derive(Debug, thiserror::Error)]
@@ -30,6 +31,9 @@ pub(crate) enum PlaceError {
     /// The user has paid for it already.
     #[error("the plan is covered")]
     Covered(Covered),
+    /// A subscription to the same is not over, though it covers nothing now (PM-8).
+    #[error("a subscription to the same is not over")]
+    Running(SubscriptionId),
     /// The plan sells tokens, and the user has no company to give them to.
     #[error("the user is in no company")]
     NoCompany,
@@ -85,6 +89,15 @@ impl PlaceError {
             Self::OtherKind => Problem::new(409, "plan-kind", "The plan is not sold by this route")
                 .detail("create-payment sells one-time plans, create-subscription sells subscriptions."),
             Self::Covered(covered) => covered_problem(*covered),
+            Self::Running(subscription) => Problem::new(
+                409,
+                "subscription-running",
+                "A subscription to the same is not over",
+            )
+            .detail(
+                "It is paused or owed and can be charged again: resume it or have it charged, or cancel it first.",
+            )
+            .with("subscriptionId", subscription.to_string()),
             Self::NoCompany => no_company(),
             Self::UnknownProvider => Problem::new(422, "unknown-provider", "No such provider")
                 .detail("provider must be ecpay, payuni or mock.")

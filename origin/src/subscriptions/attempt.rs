@@ -143,17 +143,18 @@ async fn write(
     sent: Option<&Sent>,
     attempt: Attempt<'_>,
 ) -> Result<(), DbError> {
-    let new = new_attempt(step, subscription, sent, attempt)?;
+    let mut new = new_attempt(step, subscription, sent, attempt)?;
+    new.period_order_no = period_order_no(step, subscription, sent, &new);
     attempts::upsert(step.tx, subscription.id, &new, step.now).await?;
     let period = period_of(attempt);
-    let Some(order_no) = period_order_no(step, subscription, sent, &new) else {
+    let Some(order_no) = &new.period_order_no else {
         return Ok(());
     };
     let row = NewPeriod {
         id: entropy::uuid_v7(step.now)?,
         user: subscription.user.as_str(),
         trade_no: subscription.contract_number.as_deref(),
-        order_no: &order_no,
+        order_no,
         number: sent
             .map(|sent| sent.period)
             .or_else(|| period.and_then(|period| period.number)),

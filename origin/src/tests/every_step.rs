@@ -45,6 +45,8 @@ async fn ready(stage: &Stage, case: &Case, user: &str) -> Notice {
     let (_, order) = stage.buy(user, case.body.clone()).await;
     for notice in (case.before)(&order) {
         stage.apply(&notice).await;
+        // Which of two was told first must be plain.
+        stage.clock.advance(Duration::from_secs(1));
     }
     (case.notice)(&order)
 }
@@ -219,6 +221,43 @@ async fn pm_4_a_period_is_whole_or_nothing_at_every_step() {
             Ecpay::period(order, 300, &gwsr.to_string(), "2026/12/21 04:00:00", 2).signed()
         },
         steps_min: 18,
+    };
+    fails_at_every_step(case).await;
+}
+
+/// A number of ECPay's that no other order has.
+fn gwsr(order: &str, number: u64) -> String {
+    let of_order = order.bytes().fold(7_u64, |sum, byte| {
+        sum.wrapping_mul(31).wrapping_add(u64::from(byte))
+    });
+    of_order.wrapping_add(number).to_string()
+}
+
+fn period_refused(order: &str) -> Notice {
+    Ecpay::period(order, 300, &gwsr(order, 1), "2026/12/21 04:00:00", 1)
+        .with("RtnCode", "10100058")
+        .signed()
+}
+
+/// EC-9: the attempt, the row, the step, the notice and the user are one.
+#[tokio::test]
+async fn ec_9_a_refused_period_is_whole_or_nothing_at_every_step() {
+    let case = Case {
+        body: json!({ "planId": "pro-monthly" }),
+        before: |order| vec![Ecpay::paid(order, 300).signed()],
+        notice: period_refused,
+        steps_min: 25,
+    };
+    fails_at_every_step(case).await;
+}
+
+#[tokio::test]
+async fn ec_9_a_recovery_is_whole_or_nothing_at_every_step() {
+    let case = Case {
+        body: json!({ "planId": "pro-monthly" }),
+        before: |order| vec![Ecpay::paid(order, 300).signed(), period_refused(order)],
+        notice: |order| Ecpay::period(order, 300, &gwsr(order, 2), "2026/12/22 04:00:00", 2).signed(),
+        steps_min: 25,
     };
     fails_at_every_step(case).await;
 }

@@ -8,6 +8,7 @@
 mod admin;
 mod customer_notices;
 mod disputes;
+mod dunning;
 mod every_step;
 mod health;
 mod hop;
@@ -25,6 +26,7 @@ mod schedule;
 mod service;
 mod smtp;
 pub(crate) mod stage;
+mod sweep;
 mod sweep_faults;
 mod test_clock;
 mod timeouts;

@@ -25,6 +25,7 @@ async fn put(
         amount_minor: 300,
         subscription_type: subscription_type.map(str::to_owned),
         tokens: tokens.map(|tokens| TokenAmount::new(tokens).unwrap()),
+        limits: std::collections::BTreeMap::new(),
         kind,
     };
     commands::plan_put(&Secret::new(stage.database_url()), arguments).await

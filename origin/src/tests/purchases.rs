@@ -683,6 +683,7 @@ async fn put_plan(
         amount_minor,
         subscription_type: Some(subscription_type.into()),
         tokens: None,
+        limits: std::collections::BTreeMap::new(),
         kind,
     };
     commands::plan_put(&Secret::new(stage.database_url()), arguments).await

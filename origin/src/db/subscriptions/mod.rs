@@ -213,6 +213,24 @@ pub(crate) async fn of_user(tx: &Tx, user: &UserId) -> Result<Vec<Subscription>,
         .collect()
 }
 
+/// A subscription of the user that gives a type and may be charged again.
+pub(crate) async fn running(
+    tx: &Tx,
+    user: &UserId,
+    subscription_type: &str,
+) -> Result<Option<SubscriptionId>, DbError> {
+    let sql = "select subscription.id from tollgate.saas_subscriptions subscription \
+               join tollgate.plans plan on plan.id = subscription.plan_id \
+               where subscription.user_id = $1 and plan.subscription_type = $2 \
+               and subscription.status in ('active', 'past_due', 'paused') and subscription.cancel_at is null \
+               and (subscription.next_charge_at is not null or subscription.status <> 'active' \
+                    or subscription.downgraded_at is not null) \
+               order by subscription.created_at desc limit 1";
+    let row = tx.query_opt(sql, &[&user.as_str(), &subscription_type]).await?;
+    row.map(|row| Ok(SubscriptionId::from_uuid(row.try_get("id")?)))
+        .transpose()
+}
+
 fn read(row: &Row) -> Result<Subscription, DbError> {
     let text = |column: &'static str| row.try_get::<_, String>(column);
     let anchor: Option<String> = row.try_get("anchor_on")?;
