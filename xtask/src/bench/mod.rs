@@ -8,6 +8,8 @@
 mod cold_start;
 mod cpu_time;
 mod crossings;
+pub mod dunning;
+mod dunning_rows;
 pub mod edge;
 mod figures;
 pub mod ledger;

@@ -5,7 +5,7 @@
 //! Invariant: a benchmark's parts are those of production: the same profile, the same durability.
 //! Failure: the benchmark's error; a subject that does not exist yet says so.
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use clap::ValueEnum;
 
 use crate::bench;
@@ -25,10 +25,16 @@ pub enum Subject {
     Ledger,
     /// Token deductions: the stored functions beside statements written by hand, and through HTTP with and without batching
     Tokens,
+    /// Due subscriptions swept, of ten thousand and of a million, beside a bare UPDATE of the same rows
+    Dunning,
 }
 
 /// Measures it.
-pub(super) async fn run(config: &Config, subject: Subject) -> Result<()> {
+pub(super) async fn run(config: &Config, subject: Subject, rows: Option<u64>) -> Result<()> {
+    ensure!(
+        rows.is_none() || subject == Subject::Dunning,
+        "--rows is of dunning alone"
+    );
     match subject {
         Subject::Edge => {
             let progress = Progress::new(setup::STEPS.saturating_add(1));
@@ -43,6 +49,7 @@ pub(super) async fn run(config: &Config, subject: Subject) -> Result<()> {
         }
         Subject::Ledger => ledger(config).await,
         Subject::Tokens => tokens(config).await,
+        Subject::Dunning => dunning(config, rows.unwrap_or(bench::dunning::ROWS_LARGE)).await,
     }
 }
 
@@ -70,5 +77,17 @@ async fn tokens(config: &Config) -> Result<()> {
     bench::tokens_http::migrate(&origin, postgres.url()).await?;
     bench::tokens::run(postgres.url()).await?;
     bench::tokens_http::run(&origin, postgres.url(), &logs).await?;
+    postgres.stop().await
+}
+
+/// Both sizes on one server of our own, which flushes its disk as in production.
+async fn dunning(config: &Config, rows: u64) -> Result<()> {
+    let progress = Progress::new(1);
+    let origin = progress
+        .step("origin (release)", program::build_release(config))
+        .await?;
+    let logs = config.in_repo(&format!("target/xtask/bench-dunning-{}", std::process::id()));
+    let postgres = Postgres::start_own(config, Durability::Full, logs.join("postgres.log")).await?;
+    bench::dunning::run(&origin, postgres.url(), rows).await?;
     postgres.stop().await
 }

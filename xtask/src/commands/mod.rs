@@ -45,6 +45,9 @@ pub enum Command {
     Bench {
         /// What to measure
         subject: bench::Subject,
+        /// For dunning: subscriptions in the large database; absent: a million
+        #[arg(long)]
+        rows: Option<u64>,
     },
     /// Install what is missing: npm packages, the wasm target, build tools
     Setup,
@@ -59,7 +62,7 @@ pub async fn run(config: &Config, command: Command) -> Result<()> {
         Command::Test { filters } => test::run(config, &filters).await?,
         Command::Clock { to } => clock::run(config, &to).await?,
         Command::Check => check::run(config).await?,
-        Command::Bench { subject } => bench::run(config, subject).await?,
+        Command::Bench { subject, rows } => bench::run(config, subject, rows).await?,
         Command::Setup => {
             setup::prepare(config, &Progress::new(setup::STEPS)).await?;
         }

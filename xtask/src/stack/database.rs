@@ -93,7 +93,8 @@ fn random_name() -> Result<String> {
 }
 
 /// The same server and parameters, another database.
-fn with_database(url: &str, name: &str) -> String {
+#[must_use]
+pub fn with_database(url: &str, name: &str) -> String {
     let (base, parameters) = url
         .split_once('?')
         .map_or((url, None), |(base, rest)| (base, Some(rest)));
