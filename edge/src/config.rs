@@ -6,7 +6,7 @@
 //!   (rate limit by address); ORIGIN (service binding, preferred where bound);
 //! - variables: `ORIGIN_BASE_URL`, `INBOX_SHARDS` (16), `CORS_ORIGINS`, `SESSION_AUDIENCE` (`authenticated`),
 //!   `SESSION_ISSUER`, `LOG_LEVEL` (`info` logs each request, `warn` only those answered with 4xx or 5xx);
-//! - secrets: `SESSION_HS256_SECRET`, `HANDOFF_KEY_ID`, `HANDOFF_KEY` (and `_PREVIOUS` of the session secret; the
+//! - secrets: `SESSION_HS256_SECRET`, `ADMIN_WEBHOOK_TOKEN`, `HANDOFF_KEY_ID`, `HANDOFF_KEY` (and `_PREVIOUS` of the first two; the
 //!   hop is signed with the current key only, the origin accepts both). A secret below 32 bytes is a fault.
 //!
 //! Invariant: plain Rust values are cached, JavaScript objects never: those belong to a request. A new deployment
@@ -20,7 +20,7 @@ use std::rc::Rc;
 use tollgate_shared::config::{Fault, Lookup, Reader};
 use tollgate_shared::handoff::HandoffKey;
 use tollgate_shared::provider::Sources;
-use tollgate_shared::secret::Secret;
+use tollgate_shared::secret::{Rotating, Secret};
 use tollgate_shared::session::SessionRules;
 use worker::Env;
 
@@ -41,6 +41,8 @@ pub(crate) struct Settings {
     pub(crate) handoff: Result<HandoffKey, Vec<Fault>>,
     /// Checks the tokens of browsers.
     pub(crate) session: Result<SessionRules, Vec<Fault>>,
+    /// Lets operators in (EC-5).
+    pub(crate) admin: Result<Rotating<Secret>, Vec<Fault>>,
     /// Where the origin answers if no service is bound; empty when one is.
     pub(crate) origin: Result<String, Vec<Fault>>,
     /// Whether addresses are limited at all.
@@ -75,6 +77,7 @@ fn from_lookup(lookup: Lookup<'_>, bound: &dyn Fn(&str) -> bool) -> Settings {
         public_key: reader.optional("PAYMENT_PUBLIC_KEY"),
         handoff: handoff(lookup),
         session: session(lookup),
+        admin: admin(lookup),
         origin: origin(lookup, bound("ORIGIN")),
         limiter: limiter(bound("RL_ADDRESS")),
         shards: shards(reader.optional("INBOX_SHARDS").as_deref()),
@@ -122,6 +125,16 @@ fn session(lookup: Lookup<'_>) -> Result<SessionRules, Vec<Fault>> {
         issuer,
         audience,
     }))
+}
+
+fn admin(lookup: Lookup<'_>) -> Result<Rotating<Secret>, Vec<Fault>> {
+    let mut reader = Reader::new(lookup);
+    let tokens = reader.rotating("ADMIN_WEBHOOK_TOKEN", None);
+    for name in ["ADMIN_WEBHOOK_TOKEN", "ADMIN_WEBHOOK_TOKEN_PREVIOUS"] {
+        let token = reader.optional(name);
+        long_enough(&mut reader, name, token.as_deref());
+    }
+    reader.finish(tokens)
 }
 
 fn long_enough(reader: &mut Reader<'_>, name: &str, secret: Option<&str>) {

@@ -4,7 +4,8 @@
 //!
 //! Invariant: it answers whatever is wrong, names settings and never their values, and counts without naming an
 //! order or a user. `failing`: nothing can be delivered, or an inbox does not answer. `degraded`: something is
-//! kept longer than it should be, is parked, or a source is configured by halves. Not here: the origin's figures.
+//! kept longer than it should be, is parked, or a source is configured by halves. The
+//! origin's figures of the last 24 hours (EC-7) are null where it does not answer. Not here: how they are counted.
 
 use std::collections::BTreeMap;
 
@@ -16,7 +17,7 @@ use tollgate_shared::time::Timestamp;
 use crate::answer::Answer;
 use crate::config::Settings;
 use crate::receive::{self, Callers};
-use crate::{Call, port, task};
+use crate::{Call, figures, port, task};
 
 /// A pending event older than this is a sign; the origin is down, or refuses the hop.
 const PENDING_AGE_MS: i64 = 60_000;
@@ -31,17 +32,20 @@ pub(crate) async fn health(call: &Call<'_>) -> Answer {
         .ok()
         .and_then(|lines| lines.as_string());
     let inbox = Inbox::read(lines.as_deref().unwrap_or_default(), call.settings.shards);
-    Answer::json(
-        200,
-        document(call.settings, &inbox, call.head.received_at).to_string(),
-        "answered",
-    )
+    let origin = figures::of_origin(call).await;
+    let document = document(call.settings, &inbox, &origin, call.head.received_at);
+    Answer::json(200, document.to_string(), "answered")
 }
 
-fn document(settings: &Settings, inbox: &Inbox, now: Timestamp) -> Value {
+fn document(settings: &Settings, inbox: &Inbox, origin: &Value, now: Timestamp) -> Value {
+    let of_origin = |name: &str| origin.get(name).cloned().unwrap_or_default();
     json!({
-        "status": verdict(settings, inbox, now),
+        "status": worse(verdict(settings, inbox, now), origin),
         "service": "tollgate-edge",
+        "success_rate_24h": of_origin("success_rate_24h"),
+        "failed_webhooks_24h": of_origin("failed_webhooks_24h"),
+        "total_webhooks_24h": of_origin("total_webhooks_24h"),
+        "origin_figures": origin,
         "sources": sources(settings),
         "inbox": inbox.shown(),
         "handoff": configured(settings.handoff.as_ref().err()),
@@ -49,6 +53,15 @@ fn document(settings: &Settings, inbox: &Inbox, now: Timestamp) -> Value {
         "session": configured(settings.session.as_ref().err()),
         "limiter": configured(settings.limiter.as_ref().err()),
     })
+}
+
+/// What the origin says counts as well; one that does not answer is a sign, and events are kept meanwhile.
+fn worse(verdict: &'static str, origin: &Value) -> &'static str {
+    let is_well = origin.get("status").is_some_and(|status| status == "ok");
+    match verdict {
+        "ok" if !is_well => "degraded",
+        verdict => verdict,
+    }
 }
 
 fn verdict(settings: &Settings, inbox: &Inbox, now: Timestamp) -> &'static str {
@@ -153,8 +166,9 @@ impl Inbox {
 
 #[cfg(test)]
 mod tests {
-    use super::{Inbox, document, verdict};
+    use super::{Inbox, document, verdict, worse};
     use crate::config::tests::settings_of;
+    use serde_json::{Value, json};
     use tollgate_shared::time::Timestamp;
 
     const NOW: Timestamp = Timestamp::from_unix_ms(1_700_000_100_000);
@@ -173,9 +187,38 @@ mod tests {
     }
 
     #[test]
+    fn ec_7_the_origins_figures_are_shown_and_its_silence_is_a_sign() {
+        let origin = json!({ "status": "ok", "success_rate_24h": 99.5, "failed_webhooks_24h": 1, "total_webhooks_24h": 200 });
+        let shown = document(&settings_of(""), &Inbox::read("{}", 1), &origin, NOW);
+        assert_eq!(
+            (
+                &shown["success_rate_24h"],
+                &shown["failed_webhooks_24h"],
+                &shown["total_webhooks_24h"]
+            ),
+            (&json!(99.5), &json!(1), &json!(200))
+        );
+        let silent = document(&settings_of(""), &Inbox::read("{}", 1), &Value::Null, NOW);
+        assert_eq!(silent["total_webhooks_24h"], Value::Null);
+        for (ours, theirs, expected) in [
+            ("ok", "ok", "ok"),
+            ("ok", "degraded", "degraded"),
+            ("ok", "", "degraded"),
+            ("degraded", "ok", "degraded"),
+            ("failing", "ok", "failing"),
+        ] {
+            assert_eq!(
+                worse(ours, &json!({ "status": theirs })),
+                expected,
+                "{ours} {theirs}"
+            );
+        }
+    }
+
+    #[test]
     fn health_names_what_is_missing_and_no_value() {
         let settings = settings_of("HANDOFF_KEY=very-secret\nECPAY_MERCHANT_ID=3002607");
-        let text = document(&settings, &Inbox::read("{}", 1), NOW).to_string();
+        let text = document(&settings, &Inbox::read("{}", 1), &Value::Null, NOW).to_string();
         for name in [
             "HANDOFF_KEY_ID: is not set",
             "SESSION_HS256_SECRET",

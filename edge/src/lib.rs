@@ -11,6 +11,7 @@
 //! exception through wasm, no setting read per request. Every request is answered and logged in one line.
 //! Not here: what an event does to money (`origin`), what a notice means (`shared`).
 
+mod admin;
 mod answer;
 mod article;
 mod caller;
@@ -18,6 +19,7 @@ mod checkout;
 mod clock;
 mod config;
 mod cors;
+mod figures;
 mod forward;
 mod health;
 mod inbox;
@@ -30,6 +32,7 @@ mod receive;
 mod route;
 mod session;
 mod status;
+mod subscriptions;
 mod task;
 mod verify;
 
@@ -85,7 +88,11 @@ async fn dispatch(call: &Call<'_>, route: Route<'_>) -> Answer {
         Route::Status(id) => status::status(call, id).await,
         Route::Balance => status::balance(call).await,
         Route::Config => status::config(call).await,
+        Route::Subscriptions => subscriptions::list(call).await,
+        Route::CancelSubscription(id) => subscriptions::cancel(call, id).await,
+        Route::Admin(action) => admin::admin(call, action).await,
         Route::Health => health::health(call).await,
+        Route::Stats => figures::stats(call).await,
         Route::Preflight(methods) => {
             cors::preflight(call.settings, &port::headers(call.request, "origin"), methods)
         }

@@ -39,6 +39,8 @@ pub(crate) struct Head<'a> {
     address: &'a str,
     /// The path, without query.
     pub(crate) path: &'a str,
+    /// Whether there was a query; what it said is nobody's business here.
+    pub(crate) has_query: bool,
 }
 
 impl<'a> Head<'a> {
@@ -48,13 +50,15 @@ impl<'a> Head<'a> {
         let received_at_ms: i64 = lines.next()?.parse().ok()?;
         let delivery = delivery_id(received_at_ms, lines.next()?)?;
         let (method, content_length, address) = (lines.next()?, lines.next()?, lines.next()?);
+        let url = lines.next()?;
         Some(Self {
             received_at: Timestamp::from_unix_ms(received_at_ms),
             delivery,
             method,
             content_length,
             address,
-            path: path_of(lines.next()?),
+            path: path_of(url),
+            has_query: url.contains('?'),
         })
     }
 
@@ -153,6 +157,8 @@ mod tests {
     fn op_2_a_head_gives_a_delivery_id_of_its_time() {
         let head = Head::parse(LINES).unwrap();
         assert_eq!((head.method, head.path), ("POST", "/api/webhooks/ecpay/payment"));
+        assert!(head.has_query);
+        assert!(!Head::parse(&LINES.replace("?x=/y", "")).unwrap().has_query);
         let delivery = head.delivery.as_uuid();
         assert_eq!(delivery.get_version_num(), 7);
         assert_eq!(delivery.get_timestamp().unwrap().to_unix().0, 1_573_840_000);

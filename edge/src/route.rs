@@ -1,11 +1,13 @@
 //! Which handler a method and a path belong to.
 //!
-//! request → **route** → receive (webhooks) | checkout, article, status, balance, config, health (browsers and operators).
+//! request → **route** → receive (webhooks) | checkout, article, status, balance, subscriptions, config, admin, health (browsers and operators).
 //!
 //! Invariant: matched by hand on both parts; a method that is not known is refused, never taken for GET
 //! (the `worker` crate's `Method` maps PURGE and LINK to GET, reference 1.6). A path is matched as it came:
 //! no decoding, no trailing slash. The aliases are those of the plans that Tollgate replaces (PM-4, PU-2, PU-3).
 //! Not here: whether the source exists (`shared::provider`), or who may call.
+
+use crate::admin::Action;
 
 /// The part of a plan that a checkout route sells (PU-2: the type decides).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,8 +55,16 @@ pub(crate) enum Route<'a> {
     Status(&'a str),
     /// A page asks which provider is configured.
     Config,
+    /// A browser asks for its user's subscriptions.
+    Subscriptions,
+    /// A browser ends one of them; the id as it stands in the path.
+    CancelSubscription(&'a str),
+    /// An operator, with the admin token.
+    Admin(Action<'a>),
     /// An operator or a monitor asks how the edge is.
     Health,
+    /// An operator or a monitor asks how each kind of webhook does.
+    Stats,
     /// A browser asks whether it may call; the methods that it may use.
     Preflight(&'static str),
     /// The path exists, the method does not; the methods that do.
@@ -82,6 +92,16 @@ pub(crate) fn find<'a>(method: &str, path: &'a str) -> Route<'a> {
     );
     match segments {
         (Some("api"), Some("webhooks"), Some("health"), None, None) => get(method, Route::Health),
+        (Some("api"), Some("webhooks"), Some("webhook-stats"), None, None) => get(method, Route::Stats),
+        (Some("api"), Some("webhooks"), Some("ecpay-manual-retry"), None, None) => {
+            post(method, Route::Admin(Action::Retry))
+        }
+        (Some("api"), Some("webhooks"), Some("trigger-maintenance"), None, None) => {
+            post(method, Route::Admin(Action::Maintenance))
+        }
+        (Some("api"), Some("webhooks"), Some("subscription-status"), Some(user), None) => {
+            get(method, Route::Admin(Action::Status(user)))
+        }
         (Some("api"), Some("webhooks"), Some(source), Some(notice), None) => {
             post(method, Route::Webhook(Named::Source(source), notice))
         }
@@ -102,6 +122,10 @@ pub(crate) fn find<'a>(method: &str, path: &'a str) -> Route<'a> {
             browser(method, "POST", Route::Article)
         }
         (Some("api"), Some("billing"), Some("balance"), None, None) => browser(method, "GET", Route::Balance),
+        (Some("api"), Some("subscriptions"), None, ..) => browser(method, "GET", Route::Subscriptions),
+        (Some("api"), Some("subscriptions"), Some(id), Some("cancel"), None) => {
+            browser(method, "POST", Route::CancelSubscription(id))
+        }
         (Some("api"), Some("payments"), Some("config"), None, None) => browser(method, "GET", Route::Config),
         (Some("api"), Some("payments"), Some(id), Some("status"), None) => {
             browser(method, "GET", Route::Status(id))
@@ -150,7 +174,13 @@ impl Route<'_> {
             Self::Balance => "balance",
             Self::Status(_) => "status",
             Self::Config => "config",
+            Self::Subscriptions => "subscriptions",
+            Self::CancelSubscription(_) => "cancel-subscription",
+            Self::Admin(Action::Retry) => "admin-retry",
+            Self::Admin(Action::Status(_)) => "admin-status",
+            Self::Admin(Action::Maintenance) => "admin-maintenance",
             Self::Health => "health",
+            Self::Stats => "webhook-stats",
             Self::Preflight(_) => "preflight",
             Self::WrongMethod(_) => "wrong-method",
             Self::Unknown => "unknown",
@@ -195,6 +225,22 @@ GET    /api/billing/balance              Balance
 POST   /api/billing/balance              WrongMethod("GET, OPTIONS")
 OPTIONS /api/billing/balance             Preflight("GET")
 GET    /api/billing                      Unknown
+GET    /api/subscriptions                Subscriptions
+POST   /api/subscriptions                WrongMethod("GET, OPTIONS")
+OPTIONS /api/subscriptions               Preflight("GET")
+GET    /api/subscriptions/7              Unknown
+POST   /api/subscriptions/7/cancel       CancelSubscription("7")
+GET    /api/subscriptions/7/cancel       WrongMethod("POST, OPTIONS")
+OPTIONS /api/subscriptions/7/cancel      Preflight("POST")
+GET    /api/webhooks/webhook-stats       Stats
+POST   /api/webhooks/webhook-stats       WrongMethod("GET")
+POST   /api/webhooks/ecpay-manual-retry  Admin(Retry)
+GET    /api/webhooks/ecpay-manual-retry  WrongMethod("POST")
+OPTIONS /api/webhooks/ecpay-manual-retry WrongMethod("POST")
+POST   /api/webhooks/trigger-maintenance Admin(Maintenance)
+GET    /api/webhooks/subscription-status/u-1 Admin(Status("u-1"))
+POST   /api/webhooks/subscription-status/u-1 WrongMethod("GET")
+GET    /api/webhooks/subscription-status Unknown
 GET    /api/payments/config              Config
 LINK   /api/payments/config              WrongMethod("GET, OPTIONS")
 GET    /api/payments/17/status           Status("17")

@@ -29,7 +29,7 @@ pub(crate) fn user(settings: &Settings, authorization: &str, now: Timestamp) -> 
 }
 
 /// The scheme's name is case-insensitive (RFC 9110 §11.1).
-fn bearer(authorization: &str) -> Option<&str> {
+pub(crate) fn bearer(authorization: &str) -> Option<&str> {
     let (scheme, token) = authorization.split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }

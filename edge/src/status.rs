@@ -52,7 +52,7 @@ async fn try_balance(call: &Call<'_>, authorization: &str) -> Result<Answer, Ans
 }
 
 /// Asks the origin as the user.
-async fn read(call: &Call<'_>, user: &UserId, path: &str) -> Result<Answer, Answer> {
+pub(crate) async fn read(call: &Call<'_>, user: &UserId, path: &str) -> Result<Answer, Answer> {
     let question = Question {
         method: "GET",
         path,

@@ -9,6 +9,7 @@
 
 mod billing;
 mod books;
+mod by_hand;
 mod callers;
 mod crash;
 mod idempotency;

@@ -1,0 +1,134 @@
+//! A browser looks at its user's subscriptions (PU-5), or ends one (PU-6).
+//!
+//! route → receive → session → **these** → signed hop → `origin::http::subscriptions`.
+//!
+//! Invariants: the subject of the hop is the session's user; the origin shows and ends their own only. Ending goes without
+//! the caller's object, unlike a checkout: the key travels in the signed body, and at the origin a repeat finds the wish.
+//! A write needs JSON and an Idempotency-Key, which no form of another page can send. Failure: the origin's refusal, or 502.
+
+use serde::Deserialize;
+use tollgate_shared::problem::Problem;
+use uuid::Uuid;
+
+use crate::answer::Answer;
+use crate::caller::{media_type, unreachable_origin};
+use crate::checkout::{HEADERS, is_json, is_key, malformed};
+use crate::origin::{self, Question};
+use crate::receive::{self, Callers};
+use crate::{Call, cors, port, session, status};
+
+const BUDGET_MS: u32 = 10_000;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum When {
+    Now,
+    PeriodEnd,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Body {
+    when: When,
+}
+
+/// The user's subscriptions.
+pub(crate) async fn list(call: &Call<'_>) -> Answer {
+    let headers = port::headers(call.request, "origin\nauthorization");
+    let (page, authorization) = headers.split_once('\n').unwrap_or_default();
+    let answer = match try_list(call, authorization).await {
+        Ok(answer) | Err(answer) => answer,
+    };
+    cors::readable(call.settings, page, answer)
+}
+
+async fn try_list(call: &Call<'_>, authorization: &str) -> Result<Answer, Answer> {
+    receive::body(call.request, call.env, call.head, Callers::Readers).await?;
+    let user = session::user(call.settings, authorization, call.head.received_at)?;
+    status::read(call, &user, "/internal/v1/subscriptions").await
+}
+
+/// Ends one.
+pub(crate) async fn cancel(call: &Call<'_>, id: &str) -> Answer {
+    let headers = port::headers(call.request, HEADERS);
+    let page = headers.split('\n').next().unwrap_or_default();
+    let answer = match try_cancel(call, id, &headers).await {
+        Ok(answer) | Err(answer) => answer,
+    };
+    cors::readable(call.settings, page, answer)
+}
+
+async fn try_cancel(call: &Call<'_>, id: &str, headers: &str) -> Result<Answer, Answer> {
+    let mut headers = headers.split('\n').skip(1);
+    let mut header = || headers.next().unwrap_or_default();
+    let (authorization, content_type, key) = (header(), header(), header());
+    let bytes = receive::body(call.request, call.env, call.head, Callers::Writers).await?;
+    let user = session::user(call.settings, authorization, call.head.received_at)?;
+    is_json(content_type)?;
+    is_key(key)?;
+    let (id, body) = wish(id, key, &bytes)?;
+    let question = Question {
+        method: "POST",
+        path: &format!("/internal/v1/subscriptions/{id}/cancel"),
+        delivery: &call.head.delivery.to_string(),
+        subject: user.as_str(),
+        body: body.as_bytes(),
+        budget_ms: BUDGET_MS,
+    };
+    let reply = origin::ask(call.env, call.settings, &question, call.head.received_at).await;
+    let reply = reply
+        .ok()
+        .filter(|reply| matches!(reply.status, 200 | 404 | 409))
+        .ok_or_else(unreachable_origin)?;
+    let mut answer = Answer::json(reply.status, reply.body, "answered");
+    answer.lines = format!(
+        "content-type: {}\ncache-control: no-store",
+        media_type(&reply.content_type)
+    );
+    Ok(answer)
+}
+
+/// The subscription, and what goes to the origin.
+fn wish(id: &str, key: &str, bytes: &[u8]) -> Result<(Uuid, String), Answer> {
+    // The same words as the origin's, so that a malformed id looks like another's subscription.
+    let unknown = || Problem::new(404, "unknown-subscription", "There is no such subscription");
+    let id = Uuid::try_parse(id).map_err(|_| Answer::problem(&unknown()))?;
+    let body: Body = serde_json::from_slice(bytes).map_err(|error| malformed(&error))?;
+    let when = match body.when {
+        When::Now => "now",
+        When::PeriodEnd => "period_end",
+    };
+    let body = serde_json::json!({ "when": when, "idempotencyKey": key }).to_string();
+    Ok((id, body))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::wish;
+
+    const ID: &str = "01997c5e-0000-7000-8000-000000000001";
+
+    #[test]
+    fn pu_6_a_wish_to_end_is_written_anew_for_the_origin() {
+        let (id, body) = wish(ID, "k-1", br#"{"when":"period_end"}"#).unwrap();
+        assert_eq!(id.to_string(), ID);
+        assert_eq!(body, r#"{"idempotencyKey":"k-1","when":"period_end"}"#);
+    }
+
+    #[test]
+    fn pu_6_bad_input_is_refused_before_the_hop() {
+        for (id, body, status) in [
+            ("7", &br#"{"when":"now"}"#[..], 404),
+            ("", br#"{"when":"now"}"#, 404),
+            (ID, b"", 400),
+            (ID, b"{}", 400),
+            (ID, b"[]", 400),
+            (ID, br#"{"when":"later"}"#, 400),
+            (ID, br#"{"when":"now","when":"now"}"#, 400),
+            (ID, br#"{"when":"now","user":"another"}"#, 400),
+        ] {
+            let refused = wish(id, "k", body).unwrap_err().status;
+            assert_eq!(refused, status, "{id} {}", String::from_utf8_lossy(body));
+        }
+    }
+}
