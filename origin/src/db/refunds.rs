@@ -72,6 +72,8 @@ pub(crate) struct Charge {
     pub(crate) method: Option<String>,
     /// When it was charged.
     pub(crate) charged_at: Timestamp,
+    /// Whether it was told as a period's; the first of a contract may be told as a payment.
+    pub(crate) of_period: bool,
     /// Whether a refund of it has not ended.
     pub(crate) under_way: bool,
 }
@@ -116,6 +118,7 @@ pub(crate) async fn lock_payment(tx: &Tx, id: PaymentId) -> Result<Option<Paymen
 const CHARGE: &str = "charge.id as charge_id, charge.provider_payment_id as charge_number, \
      charge.amount as charge_amount, charge.currency as charge_currency, charge.refunded_amount as charge_refunded, \
      charge.method as charge_method, charge.occurred_at as charged_at, \
+     charge.period_order_number is not null as charge_of_period, \
      exists (select from tollgate.refunds open where open.charge_id = charge.id \
          and open.status in ('requested', 'unknown', 'manual')) as under_way";
 
@@ -140,6 +143,7 @@ fn read_charge(row: &Row) -> Result<Charge, DbError> {
         refunded_minor: Minor::new(row.try_get("charge_refunded")?),
         method: row.try_get("charge_method")?,
         charged_at: row.try_get::<_, Instant>("charged_at")?.0,
+        of_period: row.try_get("charge_of_period")?,
         under_way: row.try_get("under_way")?,
     })
 }

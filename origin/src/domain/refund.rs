@@ -80,8 +80,11 @@ pub(crate) fn decide(charge: ChargeFacts, asked: Option<Minor>) -> Result<Minor,
 
 /// Whether the provider has a refund call for the method that was paid with; else an operator pays it back.
 /// ECPay: cards only (reference, lessons 10). PAYUNi: cards; wallets have calls of their own, which are not made here.
-pub(crate) fn has_refund_call(provider: &str, method: Option<&str>) -> bool {
-    let is_card = method.is_some_and(|method| method == "Credit" || method.starts_with("Credit_"));
+/// A period's notice names no method: contracts are charged by card at both.
+pub(crate) fn has_refund_call(provider: &str, method: Option<&str>, of_period: bool) -> bool {
+    let is_card = method.map_or(of_period, |method| {
+        method == "Credit" || method.starts_with("Credit_")
+    });
     matches!(provider, "ecpay" | "payuni") && is_card
 }
 
@@ -268,8 +271,14 @@ mod tests {
             ("payuni", Some("LINEPay"), false),
             ("mock", Some("Credit"), false),
         ] {
-            assert_eq!(has_refund_call(provider, method), has, "{provider} {method:?}");
+            assert_eq!(
+                has_refund_call(provider, method, false),
+                has,
+                "{provider} {method:?}"
+            );
         }
+        assert!(has_refund_call("ecpay", None, true));
+        assert!(!has_refund_call("mock", None, true));
     }
 
     fn at(text: &str) -> Timestamp {

@@ -8,8 +8,11 @@
 //! Not here: whether it may be paid back (`domain::refund`), the entries (`refunds::book`).
 
 use serde_json::Value;
+use tollgate_shared::id::ProviderPaymentId;
 use tollgate_shared::provider::ecpay::Ecpay;
 use tollgate_shared::provider::ecpay::do_action::{self, Action, DoActionReply};
+use tollgate_shared::provider::ecpay::period_info;
+use tollgate_shared::provider::ecpay::query::{self, Query};
 use tollgate_shared::provider::payuni::Payuni;
 use tollgate_shared::provider::payuni::reply::CallReply;
 use tollgate_shared::provider::payuni::trade_calls::{self, Close, Trade};
@@ -27,6 +30,9 @@ use crate::refunds::book::{self, Happened};
 
 /// What an operator reads where ECPay did not answer.
 const LOOK_ECPAY: &str = "sent to ECPay, and no answer was read: look in its console whether the money went back, then say so here";
+/// What an operator reads where ECPay's log does not show the charge.
+const LOOK_PERIOD: &str =
+    "ECPay's log of the order does not show this charge: pay it back in its console, then say so here";
 /// What an operator reads where PAYUNi's answer fits nothing.
 const LOOK_PAYUNI: &str =
     "what PAYUNi says of the charge fits neither before nor after: look in its console, then say so here";
@@ -52,14 +58,15 @@ pub(super) async fn make(desk: Desk<'_>, payload: &Value) -> Result<(), Undone> 
                 return to_operator(desk, id, LOOK_ECPAY).await;
             }
             let now = desk.origin.clock.now();
+            let looks = u32::from(refund.charge.of_period);
             match ecpay_way(refund.charge.charged_at, is_whole(&refund), now) {
                 EcpayWay::NotBefore(at) => Err(Undone::NotBefore(at, "ECPay captures until then")),
                 EcpayWay::Refund => {
-                    let line = desk.line(shop, 1).await?;
+                    let line = desk.line(shop, 1 + looks).await?;
                     at_ecpay(desk, &refund, (line, ecpay, base_url), &[Action::Refund]).await
                 }
                 EcpayWay::GiveUp => {
-                    let line = desk.line(shop, 2).await?;
+                    let line = desk.line(shop, 2 + looks).await?;
                     let actions = [Action::CancelCapture, Action::Abandon];
                     at_ecpay(desk, &refund, (line, ecpay, base_url), &actions).await
                 }
@@ -96,9 +103,12 @@ async fn at_ecpay(
     (mut line, ecpay, base_url): (Line<'_>, &Ecpay, &str),
     actions: &[Action],
 ) -> Result<(), Undone> {
+    let Some(trade_no) = trade_no(desk, refund, (&mut line, ecpay, base_url)).await? else {
+        return to_operator(desk, refund.id, LOOK_PERIOD).await;
+    };
     note_sending(desk, refund.id).await?;
     for action in actions {
-        let numbers = (&refund.order, &refund.charge.number);
+        let numbers = (&refund.order, &trade_no);
         let request = do_action::request(ecpay, base_url, numbers, *action, refund.money)
             .map_err(|error| Undone::Never(error.to_string()))?;
         let answer = match line.post(&request).await {
@@ -120,6 +130,28 @@ async fn at_ecpay(
         }
     }
     booked(desk, refund).await
+}
+
+/// The number by which ECPay pays a charge back. A period's notice does not tell it, only that of the authorisation (Gwsr);
+/// the order's log has both.
+async fn trade_no(
+    desk: Desk<'_>,
+    refund: &Refund,
+    (line, ecpay, base_url): (&mut Line<'_>, &Ecpay, &str),
+) -> Result<Option<ProviderPaymentId>, Undone> {
+    let number = &refund.charge.number;
+    if !refund.charge.of_period {
+        return Ok(Some(number.clone()));
+    }
+    let now = desk.origin.clock.now();
+    let request = query::request(ecpay, base_url, Query::PeriodInfo, &refund.order, now);
+    let answer = line.post(&request).await?;
+    let log = period_info::read(&answer).map_err(|error| Undone::Again(error.to_string()))?;
+    let found = log
+        .attempts
+        .into_iter()
+        .find(|attempt| attempt.paid && attempt.gwsr.as_ref() == Some(number));
+    Ok(found.and_then(|attempt| attempt.trade_no))
 }
 
 async fn at_payuni(

@@ -120,7 +120,7 @@ pub(crate) async fn request(tx: &Tx, asked: &Asked<'_>, now: Timestamp) -> Resul
     let charge = named(&charges, asked.charge)?;
     let amount = decide(facts(charge), asked.amount)?;
     // After this point it must succeed.
-    let by_call = has_refund_call(&payment.provider, charge.method.as_deref());
+    let by_call = has_refund_call(&payment.provider, charge.method.as_deref(), charge.of_period);
     let new = NewRefund {
         id: entropy::uuid_v7(now).map_err(DbError::from)?,
         payment: payment.id,

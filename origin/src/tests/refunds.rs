@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use serde_json::json;
 use tollgate_shared::money::Minor;
 
 use super::notices::{Ecpay, payuni, trade_no};
@@ -353,4 +354,52 @@ async fn pm_8_what_is_no_charge_is_refused_and_writes_nothing() {
     }
     assert!(look::rows(&stage.admin, "refunds").await.is_empty());
     assert_eq!(stage.count("outbox pending").await, 0);
+}
+
+#[tokio::test]
+async fn pm_8_a_period_is_paid_back_under_the_number_that_only_the_log_tells() {
+    let fake = FakeProvider::start().await;
+    let stage = stage(&fake).await;
+    let (payment, order) = stage.buy("u1", json!({ "planId": "pro-monthly" })).await;
+    stage.apply(&Ecpay::paid(&order, 300).signed()).await;
+    stage.clock.advance(Duration::from_hours(24 * 31));
+    let second = Ecpay::period(&order, 300, "12345", "2026/12/21 10:05:00", 2);
+    stage.apply(&second.signed()).await;
+    let asked = &Asked {
+        payment: payment.parse().unwrap(),
+        charge: Some("12345"),
+        amount: None,
+        reason: "changed their mind",
+        actor: "service:test",
+        key: "k1",
+    };
+    let now = stage.clock.now();
+    let request = |tx: Tx| async move { refunds::request(&tx, asked, now).await };
+    let view = stage.origin.database.run_tx("refund", request).await.unwrap();
+    fake.will([log(&order, "99999"), log(&order, "12345"), ok()]);
+    stage.drain().await;
+    assert_eq!(status(&stage, &view.id).await, "manual", "not in the log");
+    by_hand(&stage, &view.id, Verdict::Refused).await.unwrap();
+    let again = &Asked { key: "k2", ..*asked };
+    let request = |tx: Tx| async move { refunds::request(&tx, again, now).await };
+    let view = stage.origin.database.run_tx("refund", request).await.unwrap();
+    stage.drain().await;
+    assert_eq!(status(&stage, &view.id).await, "done");
+    let sent = fake.seen();
+    assert_eq!(sent[2].fields["TradeNo"], "20261221100500123456");
+    assert_eq!(sent[2].fields["Action"], "R");
+    assert_eq!(stage.count("ledger faults").await, 0);
+}
+
+/// ECPay's log of an order with one later charge.
+fn log(order: &str, gwsr: &str) -> Scripted {
+    let log = json!({
+        "ExecStatus": "1", "MerchantID": "3002607", "MerchantTradeNo": order, "RtnCode": 1,
+        "TotalSuccessTimes": 2, "ExecLog": [
+            { "RtnCode": 1, "amount": 300, "gwsr": 11111, "process_date": "2026/11/21 10:05:00", "TradeNo": "261" },
+            { "RtnCode": 1, "amount": 300, "gwsr": gwsr, "process_date": "2026/12/21 10:05:00",
+              "TradeNo": "20261221100500123456" },
+        ],
+    });
+    Scripted::Answer(200, log.to_string())
 }
