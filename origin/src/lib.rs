@@ -18,11 +18,6 @@ mod jobs;
 mod metrics;
 mod notices;
 mod polls;
-#[expect(
-    dead_code,
-    unused_imports,
-    reason = "the routes and effects that call it come with the next changes"
-)]
 mod subscriptions;
 mod test_clock;
 

@@ -7,7 +7,6 @@
 use tollgate_shared::id::OrderNumber;
 use tollgate_shared::provider::Observation;
 use tollgate_shared::provider::ecpay::query::{self, Query, TradeStatus};
-use tollgate_shared::provider::payuni::reply::ReplyError;
 use tollgate_shared::provider::payuni::trade_calls;
 use tollgate_shared::provider::{ecpay, payuni};
 use tollgate_shared::time::Timestamp;
@@ -58,8 +57,8 @@ pub(crate) async fn ask(
                         .any(|trade| trade.status == trade_calls::TradeStatus::Paid),
                     observations,
                 }),
-                // It does not know the order: the customer never got as far as paying.
-                Err(ReplyError::Refused { .. }) => Ok(Told {
+                // The customer never got as far as paying.
+                Err(error) if trade_calls::is_unknown_trade(&error) => Ok(Told {
                     observations: Vec::new(),
                     paid: false,
                 }),

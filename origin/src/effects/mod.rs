@@ -8,8 +8,14 @@
 //! postponed without spending an attempt.
 //! Not here: what is decided (`domain`), leases and retries (`work::outbox`), the wire (`gateway`, `shared::provider`).
 
+mod contract;
 mod payment_poll;
 mod refund;
+mod subscription_cancel;
+mod subscription_charge;
+mod subscription_pause;
+mod subscription_poll;
+mod subscription_retry;
 
 use std::time::Duration;
 
@@ -26,7 +32,9 @@ use crate::gateway::limiter::{Line, Turn, turn};
 use crate::gateway::provider::{CallError, Shop};
 use crate::gateway::user_core::Client;
 use crate::inbox::accept_observed;
+use crate::subscriptions::{CANCEL, CHARGE, PAUSE, POLL, RESUME, RETRY};
 use crate::telemetry::Chain;
+use subscription_pause::Wanted;
 
 /// Paying a charge back: `{refundId}`.
 pub(crate) const REFUND: &str = "refund";
@@ -35,7 +43,7 @@ pub(crate) const REFUND: &str = "refund";
 pub(crate) const PAYMENT_POLL: &str = "payment_poll";
 
 /// Every kind of effect that is made here, as `outbox.kind` has it.
-pub(crate) const KINDS: &[&str] = &[PAYMENT_POLL, REFUND];
+pub(crate) const KINDS: &[&str] = &[PAYMENT_POLL, REFUND, CANCEL, CHARGE, PAUSE, POLL, RESUME, RETRY];
 
 /// Why an effect was not made, as its row keeps it for a person; no secret and no personal data.
 #[derive(Debug, PartialEq, Eq)]
@@ -71,6 +79,8 @@ pub(crate) struct Desk<'a> {
     pub(crate) client: &'a Client,
     /// The effect's row in the outbox, and the lease on it.
     pub(crate) lease: (Uuid, Uuid),
+    /// How often the effect was tried, this time included.
+    pub(crate) attempts: i32,
     /// When the effect's turn with the provider is, where it was given one.
     pub(crate) turn_at: Option<Timestamp>,
 }
@@ -112,6 +122,11 @@ fn shop<'a>(origin: &'a Origin, provider: &str, merchant: Option<&MerchantId>) -
         .ok_or_else(|| Undone::Again(format!("this shop at {provider} is not configured here")))
 }
 
+/// An answer that nobody can read; another try may find a better one.
+fn unreadable(error: impl std::error::Error + 'static) -> Undone {
+    Undone::Again(Chain(&error).to_string())
+}
+
 /// A sealed request. Keys of another length are a fault at start, so there always is one.
 fn keys(request: Option<ServerRequest>) -> Result<ServerRequest, Undone> {
     request.ok_or_else(|| Undone::Again("the shop's keys seal nothing".to_owned()))
@@ -141,6 +156,12 @@ pub(crate) async fn make(desk: Desk<'_>, claimed: &Claimed) -> Result<(), Undone
     match claimed.kind.as_str() {
         PAYMENT_POLL => payment_poll::make(desk, &claimed.payload).await,
         REFUND => refund::make(desk, &claimed.payload).await,
+        CANCEL => subscription_cancel::make(desk, &claimed.payload).await,
+        CHARGE => subscription_charge::make(desk, &claimed.payload).await,
+        PAUSE => subscription_pause::make(desk, &claimed.payload, Wanted::Rest).await,
+        POLL => subscription_poll::make(desk, &claimed.payload).await,
+        RESUME => subscription_pause::make(desk, &claimed.payload, Wanted::GoOn).await,
+        RETRY => subscription_retry::make(desk, &claimed.payload).await,
         kind => Err(Undone::Never(format!("{kind} is not made here"))),
     }
 }

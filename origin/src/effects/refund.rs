@@ -62,11 +62,11 @@ pub(super) async fn make(desk: Desk<'_>, payload: &Value) -> Result<(), Undone> 
             match ecpay_way(refund.charge.charged_at, is_whole(&refund), now) {
                 EcpayWay::NotBefore(at) => Err(Undone::NotBefore(at, "ECPay captures until then")),
                 EcpayWay::Refund => {
-                    let line = desk.line(shop, 1 + looks).await?;
+                    let line = desk.line(shop, looks.saturating_add(1)).await?;
                     at_ecpay(desk, &refund, (line, ecpay, base_url), &[Action::Refund]).await
                 }
                 EcpayWay::GiveUp => {
-                    let line = desk.line(shop, 2 + looks).await?;
+                    let line = desk.line(shop, looks.saturating_add(2)).await?;
                     let actions = [Action::CancelCapture, Action::Abandon];
                     at_ecpay(desk, &refund, (line, ecpay, base_url), &actions).await
                 }

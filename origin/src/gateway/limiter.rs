@@ -79,13 +79,23 @@ pub(crate) async fn turn<'a>(
 }
 
 impl Line<'_> {
-    /// Posts, after the spacing where it is not the first call. A 403 silences the shop.
+    /// Posts a question or a change. A 403 silences the shop.
     pub(crate) async fn post(&mut self, request: &ServerRequest) -> Result<Vec<u8>, CallError> {
+        self.call(request, provider::TIME_MAX).await
+    }
+
+    /// Posts what makes the provider ask a bank.
+    pub(crate) async fn charge(&mut self, request: &ServerRequest) -> Result<Vec<u8>, CallError> {
+        self.call(request, provider::CHARGE_TIME_MAX).await
+    }
+
+    /// After the spacing, where it is not the first call.
+    async fn call(&mut self, request: &ServerRequest, time_max: Duration) -> Result<Vec<u8>, CallError> {
         if self.calls_made > 0 {
             tokio::time::sleep(self.shop.spacing(self.origin)).await;
         }
         self.calls_made = self.calls_made.saturating_add(1);
-        let answer = provider::post(self.client, self.shop, request, provider::TIME_MAX).await;
+        let answer = provider::post(self.client, self.shop, request, time_max).await;
         if matches!(answer, Err(CallError::TooFast)) {
             self.silence().await;
         }

@@ -25,6 +25,8 @@ use crate::db::provider_limits::ShopKey;
 const ANSWER_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Queries and changes of a contract.
 pub(crate) const TIME_MAX: Duration = Duration::from_secs(20);
+/// Charges: PAYUNi waits a minute for the bank before it says that it does not know (reference A.9).
+pub(super) const CHARGE_TIME_MAX: Duration = Duration::from_secs(90);
 
 /// Why there is no answer to read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

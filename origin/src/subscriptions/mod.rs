@@ -87,6 +87,7 @@ pub(crate) enum ChangeError {
     #[error("an attempt to charge is under way")]
     UnderWay,
     /// The plan is not one that this subscription can become.
+    #[expect(dead_code, reason = "the change of plan itself comes with the next change")]
     #[error("the subscription cannot become this plan: {0}")]
     Plan(&'static str),
     /// The database did not do its work.

@@ -243,7 +243,7 @@ async fn write(
         ordering_key: Some(format!("subscription:{}", subscription.id)),
         payload,
         delivery: None,
-        attempts_max: backoff::OUTBOX.attempts_max,
+        attempts_max: backoff::PROVIDER.attempts_max,
     };
     outbox::insert(tx, &effect, now).await
 }

@@ -6,6 +6,8 @@
 #![expect(clippy::arithmetic_side_effects, reason = "a test that overflows fails")]
 
 mod admin;
+mod contracts;
+mod counterpart;
 mod customer_notices;
 mod disputes;
 mod dunning;
@@ -26,6 +28,7 @@ mod schedule;
 mod service;
 mod smtp;
 pub(crate) mod stage;
+mod stored_cards;
 mod sweep;
 mod sweep_faults;
 mod test_clock;

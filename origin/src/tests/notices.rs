@@ -133,8 +133,18 @@ pub(crate) fn trade_no(order: &str) -> String {
 
 /// PAYUNi's notice of a one-time payment, by TradeStatus (reference A.9).
 pub(crate) fn payuni(order: &str, amount: i64, status: &str, trade_status: &str) -> Notice {
+    payuni_with(order, amount, [status, trade_status], &[])
+}
+
+/// The same with more fields.
+pub(crate) fn payuni_with(
+    order: &str,
+    amount: i64,
+    [status, trade_status]: [&str; 2],
+    more: &[(&str, &str)],
+) -> Notice {
     let (amount, trade) = (amount.to_string(), trade_no(order));
-    let inner = encode([
+    let usual = [
         ("Status", status),
         ("Message", "words"),
         ("MerID", PAYUNI[0]),
@@ -146,7 +156,8 @@ pub(crate) fn payuni(order: &str, amount: i64, status: &str, trade_status: &str)
         ("Gateway", "2"),
         ("AuthDay", "20261121"),
         ("AuthTime", "100500"),
-    ]);
+    ];
+    let inner = encode(usual.iter().chain(more).copied());
     let sealed = cipher::seal(&inner, PAYUNI[1], PAYUNI[2]).unwrap();
     let hash = cipher::hash_info(&sealed, PAYUNI[1], PAYUNI[2]);
     let outer = [

@@ -68,9 +68,11 @@ pub(crate) async fn round(origin: &Origin, client: &Client, lane: Lane) -> Resul
             origin,
             client,
             lease: (claimed.id, token),
+            attempts: claimed.attempts,
             turn_at: claimed.turn_at,
         };
-        effects::make(desk, &claimed).await
+        // Boxed: the largest future of the loop, which stands in that of every caller.
+        Box::pin(effects::make(desk, &claimed)).await
     } else {
         make(origin, client, &claimed).await.map_err(Undone::from)
     };

@@ -32,3 +32,11 @@ pub(crate) async fn put_off(tx: &Tx, id: SubscriptionId, until: Timestamp) -> Re
     tx.execute(sql, &[&id.as_uuid(), &Instant(until)]).await?;
     Ok(())
 }
+
+/// When the next charge is due, as the row was recomputed last; `None` where none is.
+pub(crate) async fn next_charge_at(tx: &Tx, id: SubscriptionId) -> Result<Option<Timestamp>, DbError> {
+    let sql = "select next_charge_at from tollgate.saas_subscriptions where id = $1";
+    let row = tx.query_opt(sql, &[&id.as_uuid()]).await?;
+    let at: Option<Option<Instant>> = row.map(|row| row.try_get("next_charge_at")).transpose()?;
+    Ok(at.flatten().map(|at| at.0))
+}

@@ -12,6 +12,7 @@ pub(crate) mod due;
 pub(crate) mod facts;
 pub(crate) mod figures;
 pub(crate) mod history;
+pub(crate) mod sending;
 
 use jiff::civil::Date;
 use tokio_postgres::Row;

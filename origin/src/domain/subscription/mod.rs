@@ -7,6 +7,7 @@
 //! ends, a period that is over) is a transition like any other, at its own instant.
 //! Not here: money (charges and the ledger are booked before), what a notice says (`notices`).
 
+pub(crate) mod contract_end;
 pub(crate) mod dunning;
 mod facts;
 pub(crate) mod history;

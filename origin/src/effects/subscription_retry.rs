@@ -1,0 +1,100 @@
+//! `subscription_retry`: asking the provider to try a refused charge again (EC-2): ECPay `ReAuth`, PAYUNi `reauth`.
+//!
+//! `subscriptions::tell` (the schedule, a new card, a person) → outbox row → **this** → the inbox, where PAYUNi answers at
+//! once; ECPay's result comes as a notice or is found by polling.
+//!
+//! Invariants: nothing here charges beside the provider. An earlier attempt of the same row may have been heard, so before
+//! the request is repeated the provider is asked whether it was. A contract that stopped is a fact; any other refusal
+//! ends the row dead with the provider's words, and the schedule goes on to its next slot.
+//! Not here: when to try (`domain::subscription::dunning`).
+
+use serde_json::Value;
+use tollgate_shared::provider::ecpay::Ecpay;
+use tollgate_shared::provider::ecpay::period_action::{self, PeriodAction, PeriodActionReply};
+use tollgate_shared::provider::payuni::Payuni;
+use tollgate_shared::provider::payuni::period_calls::{self, PeriodChange, PeriodChangeReply};
+
+use super::contract::{Contract, is_answered, known, load, note_end};
+use super::subscription_poll::{LOOK_CALLS, look};
+use super::{Desk, Undone, unreadable};
+use crate::domain::subscription::EndReason;
+use crate::gateway::limiter::Line;
+use crate::gateway::provider::Shop;
+
+/// Asks for one attempt.
+pub(super) async fn make(desk: Desk<'_>, payload: &Value) -> Result<(), Undone> {
+    let contract = load(desk, payload).await?;
+    if contract.is_over() {
+        return Ok(());
+    }
+    let period = payload.get("period").and_then(Value::as_u64);
+    let period = period.and_then(|period| u32::try_from(period).ok());
+    let period = period.ok_or_else(|| Undone::Never("the payload has no period".to_owned()))?;
+    let is_repeat = desk.attempts > 1;
+    // The attempt, a look after it, and one before it where it may have been heard already.
+    let looks = if is_repeat { 2 } else { 1 };
+    let calls = LOOK_CALLS.saturating_mul(looks).saturating_add(1);
+    let mut line = desk.line(contract.shop, calls).await?;
+    if is_repeat {
+        look(desk, &mut line, &contract).await?;
+        if is_answered(&known(desk, contract.subscription.id).await?) {
+            return Ok(());
+        }
+    }
+    match contract.shop {
+        Shop::Ecpay { shop, base_url } => at_ecpay(desk, &mut line, &contract, (shop, base_url)).await,
+        Shop::Payuni { shop, base_url } => {
+            at_payuni(desk, &mut line, &contract, (shop, base_url, period)).await
+        }
+    }
+}
+
+async fn at_ecpay(
+    desk: Desk<'_>,
+    line: &mut Line<'_>,
+    contract: &Contract<'_>,
+    (ecpay, base_url): (&Ecpay, &str),
+) -> Result<(), Undone> {
+    let (order, now) = (&contract.subscription.order, desk.origin.clock.now());
+    let request = period_action::request(ecpay, base_url, PeriodAction::ReAuth, order, now);
+    let answer = line.post(&request).await?;
+    match period_action::reply(ecpay, order, &answer).map_err(unreadable)? {
+        PeriodActionReply::Done => Ok(()),
+        // Why it stopped stands in its log.
+        PeriodActionReply::AlreadyStopped => look(desk, line, contract).await,
+        PeriodActionReply::NotFound => {
+            note_end(desk, contract.subscription.id, EndReason::ProviderStopped, now).await
+        }
+        PeriodActionReply::Refused { code, message } => {
+            Err(Undone::Never(format!("ECPay {code}: {message}")))
+        }
+    }
+}
+
+async fn at_payuni(
+    desk: Desk<'_>,
+    line: &mut Line<'_>,
+    contract: &Contract<'_>,
+    (payuni, base_url, period): (&Payuni, &str, u32),
+) -> Result<(), Undone> {
+    let (number, change) = (contract.number()?, PeriodChange::Reauth { period });
+    let request = super::keys(period_calls::change_request(payuni, base_url, &number, change))?;
+    // A bank is asked, which takes longer than a question.
+    let answer = line.charge(&request).await?;
+    match period_calls::change_reply(payuni, &answer).map_err(unreadable)? {
+        PeriodChangeReply::Done { .. } => look(desk, line, contract).await,
+        // Its notice comes, or polling finds it.
+        PeriodChangeReply::Undecided => Ok(()),
+        PeriodChangeReply::AlreadyEnded | PeriodChangeReply::NotFound => {
+            let now = desk.origin.clock.now();
+            note_end(desk, contract.subscription.id, EndReason::ProviderStopped, now).await
+        }
+        PeriodChangeReply::Refused { code, message } => {
+            look(desk, line, contract).await?;
+            if is_answered(&known(desk, contract.subscription.id).await?) {
+                return Ok(());
+            }
+            Err(Undone::Never(format!("PAYUNi {code}: {message}")))
+        }
+    }
+}
