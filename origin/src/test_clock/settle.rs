@@ -89,10 +89,10 @@ impl Drive<'_> {
             if self.round(queue).await? == Round::Worked {
                 let ran = self.ran.entry(queue).or_default();
                 *ran = ran.saturating_add(1);
-                // An effect may be a call to a provider, which answers it with a notice.
-                self.may_tell |= *queue == "outbox";
                 all = Round::Worked;
             }
+            // An effect may be a call to a provider, which answers it with a notice, whoever of us makes it.
+            self.may_tell |= *queue == "outbox";
         }
         Ok(all)
     }

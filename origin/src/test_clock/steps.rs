@@ -12,7 +12,7 @@ use tollgate_shared::time::Timestamp;
 
 use super::{AdvanceError, Advanced, Mover};
 use crate::Origin;
-use crate::db::due;
+use crate::db::{DbError, due};
 use crate::gateway::sandbox::{FollowError, Follower, SandboxClock};
 use crate::gateway::user_core::Client;
 use crate::work::outbox::Lane;
@@ -39,7 +39,7 @@ pub(super) struct Drive<'a> {
     /// The sandbox and the edge, where a sandbox follows.
     pub(super) follower: Option<Follower>,
     pub(super) sandbox: Option<Seen>,
-    /// Whether a notice may be on its way: the sandbox had something due, or one of our effects called it.
+    /// Whether a notice may be on its way: the sandbox had something due, or one of our effects may have called it.
     pub(super) may_tell: bool,
     pub(super) ran: BTreeMap<&'static str, u64>,
     steps: u32,
@@ -98,14 +98,17 @@ impl<'a> Drive<'a> {
     }
 
     /// When each of our queues has something to do.
-    pub(super) async fn due(&self) -> Result<BTreeMap<&'static str, Timestamp>, AdvanceError> {
+    pub(super) async fn due(&self) -> Result<BTreeMap<&'static str, Timestamp>, DbError> {
         let kinds: Vec<&str> = Lane::ALL.iter().flat_map(|lane| lane.kinds()).copied().collect();
         let jobs = ScheduledJob::ALL.map(ScheduledJob::name);
-        Ok(due::due(&self.origin.database, &kinds, &jobs).await?)
+        due::due(&self.origin.database, &kinds, &jobs).await
     }
 
     /// To an instant, first here and then at the sandbox, whose charges of the instant come through the edge meanwhile.
     async fn step(&mut self, at: Timestamp) -> Result<(), AdvanceError> {
+        // Asked before the clock moves: the loops of `work` run too, and may have done it before `settle` looks.
+        let may_ask = self.reaches_a_provider(at).await?;
+        self.may_tell |= may_ask;
         self.mover.clock.move_to(at);
         if let (Some(follower), Some(seen)) = (&self.follower, self.sandbox) {
             self.may_tell |= seen.clock.next_due.is_some_and(|due| due <= at);
@@ -116,7 +119,21 @@ impl<'a> Drive<'a> {
                 self.see(clock);
             }
         }
-        self.settle().await
+        self.settle().await?;
+        if may_ask {
+            // The sandbox may have been asked for something that falls due before the next instant of ours.
+            self.look().await?;
+        }
+        Ok(())
+    }
+
+    /// Whether something is due by `at` that calls a provider, or writes an effect which does.
+    async fn reaches_a_provider(&self, at: Timestamp) -> Result<bool, DbError> {
+        let due = self.due().await?;
+        let is_due = |queue: &str| due.get(queue).is_some_and(|due| *due <= at);
+        Ok(["inbox", "outbox", "payments", "subscriptions"]
+            .into_iter()
+            .any(is_due))
     }
 
     /// Reads the sandbox's clock, where one follows.
