@@ -257,6 +257,7 @@ pub async fn service_key(origin: &Path, database_url: &str, caller: &str) -> Res
         "subscriptions:read",
         "subscriptions:write",
         "refunds:write",
+        "notices",
     ] {
         arguments.extend(["--scope", scope]);
     }

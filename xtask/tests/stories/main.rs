@@ -23,6 +23,7 @@ mod repeats;
 mod rotation;
 mod settings;
 mod stand_in;
+mod subscriptions;
 mod surface;
 mod time;
 mod tokens;
