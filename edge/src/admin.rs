@@ -15,7 +15,7 @@ use tollgate_shared::problem::Problem;
 use uuid::Uuid;
 
 use crate::answer::{self, Answer};
-use crate::caller::{media_type, unreachable_origin};
+use crate::caller::promised;
 use crate::config::Settings;
 use crate::origin::{self, Question};
 use crate::receive::{self, Callers};
@@ -69,16 +69,7 @@ async fn try_admin(call: &Call<'_>, action: Action<'_>) -> Result<Answer, Answer
         budget_ms: BUDGET_MS,
     };
     let reply = origin::ask(call.env, call.settings, &question, call.head.received_at).await;
-    let reply = reply
-        .ok()
-        .filter(|reply| matches!(reply.status, 200 | 202 | 404 | 409))
-        .ok_or_else(unreachable_origin)?;
-    let mut answer = Answer::json(reply.status, reply.body, "answered");
-    answer.lines = format!(
-        "content-type: {}\ncache-control: no-store",
-        media_type(&reply.content_type)
-    );
-    Ok(answer)
+    promised(reply, &[200, 202, 404, 409])
 }
 
 fn no_query(has_query: bool) -> Result<(), Answer> {

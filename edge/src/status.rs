@@ -10,7 +10,7 @@ use tollgate_shared::id::{PaymentId, UserId};
 use tollgate_shared::problem::Problem;
 
 use crate::answer::Answer;
-use crate::caller::{media_type, unreachable_origin};
+use crate::caller::promised;
 use crate::origin::{self, Question};
 use crate::receive::{self, Callers};
 use crate::{Call, cors, port, session};
@@ -37,22 +37,27 @@ async fn try_status(call: &Call<'_>, id: &str, authorization: &str) -> Result<An
 
 /// What the session's user may spend.
 pub(crate) async fn balance(call: &Call<'_>) -> Answer {
+    own(call, "/internal/v1/billing/balance").await
+}
+
+/// What the origin has for the session's user at a path that names nobody: who is meant, the hop's subject says.
+pub(crate) async fn own(call: &Call<'_>, path: &str) -> Answer {
     let headers = port::headers(call.request, "origin\nauthorization");
     let (page, authorization) = headers.split_once('\n').unwrap_or_default();
-    let answer = match try_balance(call, authorization).await {
+    let answer = match try_own(call, path, authorization).await {
         Ok(answer) | Err(answer) => answer,
     };
     cors::readable(call.settings, page, answer)
 }
 
-async fn try_balance(call: &Call<'_>, authorization: &str) -> Result<Answer, Answer> {
+async fn try_own(call: &Call<'_>, path: &str, authorization: &str) -> Result<Answer, Answer> {
     receive::body(call.request, call.env, call.head, Callers::Readers).await?;
     let user = session::user(call.settings, authorization, call.head.received_at)?;
-    read(call, &user, "/internal/v1/billing/balance").await
+    read(call, &user, path).await
 }
 
 /// Asks the origin as the user.
-pub(crate) async fn read(call: &Call<'_>, user: &UserId, path: &str) -> Result<Answer, Answer> {
+async fn read(call: &Call<'_>, user: &UserId, path: &str) -> Result<Answer, Answer> {
     let question = Question {
         method: "GET",
         path,
@@ -62,16 +67,7 @@ pub(crate) async fn read(call: &Call<'_>, user: &UserId, path: &str) -> Result<A
         budget_ms: BUDGET_MS,
     };
     let reply = origin::ask(call.env, call.settings, &question, call.head.received_at).await;
-    let reply = reply
-        .ok()
-        .filter(|reply| matches!(reply.status, 200 | 404))
-        .ok_or_else(unreachable_origin)?;
-    let mut answer = Answer::json(reply.status, reply.body, "answered");
-    answer.lines = format!(
-        "content-type: {}\ncache-control: no-store",
-        media_type(&reply.content_type)
-    );
-    Ok(answer)
+    promised(reply, &[200, 404])
 }
 
 /// The same words as the origin's, so that a malformed id looks like another's payment.

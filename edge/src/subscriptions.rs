@@ -11,7 +11,7 @@ use tollgate_shared::problem::Problem;
 use uuid::Uuid;
 
 use crate::answer::Answer;
-use crate::caller::{media_type, unreachable_origin};
+use crate::caller::promised;
 use crate::checkout::{HEADERS, is_json, is_key, malformed};
 use crate::origin::{self, Question};
 use crate::receive::{self, Callers};
@@ -34,18 +34,7 @@ struct Body {
 
 /// The user's subscriptions.
 pub(crate) async fn list(call: &Call<'_>) -> Answer {
-    let headers = port::headers(call.request, "origin\nauthorization");
-    let (page, authorization) = headers.split_once('\n').unwrap_or_default();
-    let answer = match try_list(call, authorization).await {
-        Ok(answer) | Err(answer) => answer,
-    };
-    cors::readable(call.settings, page, answer)
-}
-
-async fn try_list(call: &Call<'_>, authorization: &str) -> Result<Answer, Answer> {
-    receive::body(call.request, call.env, call.head, Callers::Readers).await?;
-    let user = session::user(call.settings, authorization, call.head.received_at)?;
-    status::read(call, &user, "/internal/v1/subscriptions").await
+    status::own(call, "/internal/v1/subscriptions").await
 }
 
 /// Ends one.
@@ -76,16 +65,7 @@ async fn try_cancel(call: &Call<'_>, id: &str, headers: &str) -> Result<Answer, 
         budget_ms: BUDGET_MS,
     };
     let reply = origin::ask(call.env, call.settings, &question, call.head.received_at).await;
-    let reply = reply
-        .ok()
-        .filter(|reply| matches!(reply.status, 200 | 404 | 409))
-        .ok_or_else(unreachable_origin)?;
-    let mut answer = Answer::json(reply.status, reply.body, "answered");
-    answer.lines = format!(
-        "content-type: {}\ncache-control: no-store",
-        media_type(&reply.content_type)
-    );
-    Ok(answer)
+    promised(reply, &[200, 404, 409])
 }
 
 /// The subscription, and what goes to the origin.

@@ -27,7 +27,7 @@ use worker::Env;
 use self::decision::{Decision, KEPT, decide, passes, pins};
 use self::store::Store;
 use crate::answer::{self, Answer};
-use crate::origin::{self, Question, Reply};
+use crate::origin::{self, Question, Reply, Unreachable};
 use crate::port::{self, Broken, ObjectState, Request};
 use crate::{clock, config, log, task};
 
@@ -201,21 +201,34 @@ impl User {
 }
 
 fn shown(reply: Reply, replayed: bool) -> Answer {
-    let mut answer = Answer::json(reply.status, reply.body, "answered");
-    answer.lines = format!(
-        "content-type: {}\ncache-control: no-store",
-        media_type(&reply.content_type)
-    );
-    let answer = if reply.header.is_empty() {
-        answer
-    } else {
+    let has_header = !reply.header.is_empty();
+    let answer = passed_on(reply);
+    let answer = if has_header {
         answer.header("retry-after", "5")
+    } else {
+        answer
     };
     if replayed {
         answer.header("idempotency-replayed", "true")
     } else {
         answer
     }
+}
+
+/// A reply of one of the statuses that a route promises, as the caller's answer; any other is no answer of the origin's.
+pub(crate) fn promised(reply: Result<Reply, Unreachable>, statuses: &[u16]) -> Result<Answer, Answer> {
+    let reply = reply.ok().filter(|reply| statuses.contains(&reply.status));
+    reply.map(passed_on).ok_or_else(unreachable_origin)
+}
+
+/// Status and body as they are, one of two types, kept by no cache.
+fn passed_on(reply: Reply) -> Answer {
+    let mut answer = Answer::json(reply.status, reply.body, "answered");
+    answer.lines = format!(
+        "content-type: {}\ncache-control: no-store",
+        media_type(&reply.content_type)
+    );
+    answer
 }
 
 /// One of the two types that the origin answers with: what comes from elsewhere is not put into a header as it is.
