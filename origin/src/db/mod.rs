@@ -35,7 +35,6 @@ pub(crate) mod retention;
 pub(crate) mod scheduled_jobs;
 pub(crate) mod service_keys;
 pub mod sqlstate;
-#[expect(dead_code, reason = "changes of plan come next")]
 pub(crate) mod subscriptions;
 pub mod tokens;
 pub mod tx;

@@ -74,8 +74,6 @@ pub(crate) struct Subscription {
     pub(crate) anchor: Option<Date>,
     /// The plan from the next period on.
     pub(crate) next_plan: Option<PlanId>,
-    /// The one that it takes the place of.
-    pub(crate) replaces: Option<SubscriptionId>,
     /// Where it stood when it was last recomputed.
     pub(crate) status: String,
     /// When the provider is asked for news next.
@@ -158,7 +156,7 @@ fn select() -> String {
          subscription.provider, subscription.merchant_id, subscription.order_number, subscription.contract_number, \
          subscription.amount, subscription.currency, subscription.period_type as agreed_period_type, \
          subscription.period_frequency as agreed_frequency, subscription.period_times as agreed_times, \
-         subscription.anchor_on::text as anchor_on, subscription.next_plan_id, subscription.replaces_id, \
+         subscription.anchor_on::text as anchor_on, subscription.next_plan_id, \
          subscription.status, subscription.next_poll_at, subscription.poll_count, subscription.created_at, {} \
          from tollgate.saas_subscriptions subscription \
          join tollgate.plans plan on plan.id = subscription.plan_id",
@@ -269,9 +267,6 @@ fn read(row: &Row) -> Result<Subscription, DbError> {
                     .map_err(|_| unreadable("saas_subscriptions.next_plan_id"))
             })
             .transpose()?,
-        replaces: row
-            .try_get::<_, Option<uuid::Uuid>>("replaces_id")?
-            .map(SubscriptionId::from_uuid),
         status: text("status")?,
         next_poll_at: instant(row, "next_poll_at")?,
         poll_count: row.try_get("poll_count")?,
@@ -343,14 +338,6 @@ pub(crate) async fn save(tx: &Tx, id: SubscriptionId, state: &State, now: Timest
 pub(crate) async fn set_contract_number(tx: &Tx, id: SubscriptionId, number: &str) -> Result<(), DbError> {
     let sql = "update tollgate.saas_subscriptions set contract_number = $2 where id = $1 and contract_number is null";
     tx.execute(sql, &[&id.as_uuid(), &number]).await?;
-    Ok(())
-}
-
-/// Notes the plan from the next period on; `None`: the present one stays.
-pub(crate) async fn set_next_plan(tx: &Tx, id: SubscriptionId, plan: Option<&PlanId>) -> Result<(), DbError> {
-    let sql = "update tollgate.saas_subscriptions set next_plan_id = $2 where id = $1";
-    tx.execute(sql, &[&id.as_uuid(), &plan.map(PlanId::as_str)])
-        .await?;
     Ok(())
 }
 
