@@ -19,11 +19,11 @@ use tokio_postgres::Client;
 use super::dunning_rows::{DUE, Layout, ROUNDS};
 use super::figures::{Ratio, median};
 use super::report::Report;
-use super::tokens_http::migrate;
 use crate::clock::Stopwatch;
 use crate::progress::say;
 use crate::run::program::run_once;
 use crate::stack::database::{connect, with_database};
+use crate::stack::migrate;
 use crate::stack::settings::{self, Addresses, Keys};
 
 /// The size that every other is compared with.

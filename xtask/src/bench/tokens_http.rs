@@ -10,7 +10,6 @@
 //! figures are higher.
 //! Not here: the functions by themselves (`tokens`). Failure: the first wrong answer, or balances that do not fit.
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -25,7 +24,7 @@ use super::report::Report;
 use crate::clock::Stopwatch;
 use crate::ports;
 use crate::progress::say;
-use crate::run::program::{Program, run_once};
+use crate::run::program::Program;
 use crate::stack::settings::{self, Addresses, Keys};
 use crate::stack::{http_client, service_key};
 
@@ -336,10 +335,4 @@ impl Load {
             format!("tokens_http_single_caller_{side}")
         }
     }
-}
-
-/// Migrates the database, so that both parts of the benchmark find it ready.
-pub async fn migrate(origin: &Path, database_url: &str) -> Result<()> {
-    let settings = BTreeMap::from([("DATABASE_URL".to_owned(), database_url.to_owned())]);
-    run_once(origin, &["migrate"], &settings).await.map(drop)
 }

@@ -15,6 +15,7 @@ use crate::progress::Progress;
 use crate::run::postgres::{Durability, Postgres};
 use crate::run::program;
 use crate::setup;
+use crate::stack;
 
 /// What can be measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -61,7 +62,7 @@ async fn ledger(config: &Config) -> Result<()> {
         .await?;
     let logs = config.in_repo(&format!("target/xtask/bench-ledger-{}", std::process::id()));
     let postgres = Postgres::start_own(config, Durability::Full, logs.join("postgres.log")).await?;
-    bench::tokens_http::migrate(&origin, postgres.url()).await?;
+    stack::migrate(&origin, postgres.url()).await?;
     bench::ledger::run(postgres.url()).await?;
     postgres.stop().await
 }
@@ -74,7 +75,7 @@ async fn tokens(config: &Config) -> Result<()> {
         .await?;
     let logs = config.in_repo(&format!("target/xtask/bench-tokens-{}", std::process::id()));
     let postgres = Postgres::start_own(config, Durability::Full, logs.join("postgres.log")).await?;
-    bench::tokens_http::migrate(&origin, postgres.url()).await?;
+    stack::migrate(&origin, postgres.url()).await?;
     bench::tokens::run(postgres.url()).await?;
     bench::tokens_http::run(&origin, postgres.url(), &logs).await?;
     postgres.stop().await

@@ -235,10 +235,16 @@ pub fn http_client() -> Result<reqwest::Client> {
     builder.build().context("build an HTTP client")
 }
 
+/// Brings a database to the newest version.
+pub async fn migrate(origin: &Path, url: &str) -> Result<()> {
+    let settings = BTreeMap::from([("DATABASE_URL".to_owned(), url.to_owned())]);
+    run_once(origin, &["migrate"], &settings).await.map(drop)
+}
+
 /// Migrates a database and puts what everything here sells into it.
 pub async fn prepare_database(programs: &Programs, url: &str) -> Result<()> {
     let settings = BTreeMap::from([("DATABASE_URL".to_owned(), url.to_owned())]);
-    run_once(&programs.origin, &["migrate"], &settings).await?;
+    migrate(&programs.origin, url).await?;
     run_once(&programs.origin, &PUT_PLAN, &settings).await?;
     run_once(&programs.origin, &PUT_MONTHLY, &settings).await?;
     run_once(&programs.origin, &PUT_PACK, &settings).await.map(drop)
