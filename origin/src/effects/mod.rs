@@ -10,7 +10,7 @@
 
 mod contract;
 mod payment_poll;
-mod refund;
+pub(crate) mod refund;
 mod subscription_cancel;
 mod subscription_charge;
 mod subscription_pause;

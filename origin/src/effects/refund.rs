@@ -36,6 +36,8 @@ const LOOK_PERIOD: &str =
 /// What an operator reads where PAYUNi's answer fits nothing.
 const LOOK_PAYUNI: &str =
     "what PAYUNi says of the charge fits neither before nor after: look in its console, then say so here";
+/// What an operator reads where every attempt failed.
+const GIVEN_UP: &str = "given up after many attempts (tollgate outbox list --dead says why): look in the provider's console whether the money went back, then say so here";
 /// How long to wait for a capture before a part can be paid back.
 const CAPTURE_WAIT: std::time::Duration = std::time::Duration::from_hours(6);
 
@@ -62,13 +64,12 @@ pub(super) async fn make(desk: Desk<'_>, payload: &Value) -> Result<(), Undone> 
             match ecpay_way(refund.charge.charged_at, is_whole(&refund), now) {
                 EcpayWay::NotBefore(at) => Err(Undone::NotBefore(at, "ECPay captures until then")),
                 EcpayWay::Refund => {
-                    let line = desk.line(shop, looks.saturating_add(1)).await?;
-                    at_ecpay(desk, &refund, (line, ecpay, base_url), &[Action::Refund]).await
+                    let line = desk.line(shop, looks.saturating_add(2)).await?;
+                    at_ecpay(desk, &refund, (line, ecpay, base_url), captured(&refund)).await
                 }
                 EcpayWay::GiveUp => {
                     let line = desk.line(shop, looks.saturating_add(2)).await?;
-                    let actions = [Action::CancelCapture, Action::Abandon];
-                    at_ecpay(desk, &refund, (line, ecpay, base_url), &actions).await
+                    at_ecpay(desk, &refund, (line, ecpay, base_url), NOT_CAPTURED).await
                 }
             }
         }
@@ -97,17 +98,61 @@ fn is_whole(refund: &Refund) -> bool {
     refund.money == refund.charge.money
 }
 
+/// What to send to ECPay, and what its refusal of it means.
+type Actions = &'static [(Action, OnRefusal)];
+
+/// What a refusal of an action means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum OnRefusal {
+    /// The next one is tried: what this one is for may have been done before, or may not be needed.
+    GoOn,
+    /// The refund is refused.
+    End,
+}
+
+/// It may have been taken out by an attempt that got no further; what counts is the next action.
+const NOT_CAPTURED: Actions = &[
+    (Action::CancelCapture, OnRefusal::GoOn),
+    (Action::Abandon, OnRefusal::End),
+];
+/// An earlier attempt took the charge out of the capture and got no further: it was not captured, and cannot be refunded.
+const TAKEN_OUT_BEFORE: Actions = &[
+    (Action::Refund, OnRefusal::GoOn),
+    (Action::Abandon, OnRefusal::End),
+];
+const CAPTURED: Actions = &[(Action::Refund, OnRefusal::End)];
+
+/// The actions for a charge whose capture has passed. Giving up a charge that was captured is refused (§1.7.3), so it
+/// harms nothing where the first attempt never reached ECPay.
+fn captured(refund: &Refund) -> Actions {
+    let began = ecpay_way(refund.charge.charged_at, is_whole(refund), refund.created_at);
+    match began {
+        EcpayWay::GiveUp => TAKEN_OUT_BEFORE,
+        EcpayWay::Refund | EcpayWay::NotBefore(_) => CAPTURED,
+    }
+}
+
+/// A refund whose every attempt failed is for an operator, who finds it in the list; left as it is, nobody would see it
+/// and no other refund of its charge could be begun.
+pub(crate) async fn give_up(tx: &Tx, payload: &Value) -> Result<(), crate::db::DbError> {
+    if let Ok(id) = super::id(payload, "refundId") {
+        refunds::set_open(tx, id, RefundStatus::Manual, Some(GIVEN_UP)).await?;
+    }
+    Ok(())
+}
+
 async fn at_ecpay(
     desk: Desk<'_>,
     refund: &Refund,
     (mut line, ecpay, base_url): (Line<'_>, &Ecpay, &str),
-    actions: &[Action],
+    actions: Actions,
 ) -> Result<(), Undone> {
     let Some(trade_no) = trade_no(desk, refund, (&mut line, ecpay, base_url)).await? else {
         return to_operator(desk, refund.id, LOOK_PERIOD).await;
     };
     note_sending(desk, refund.id).await?;
-    for action in actions {
+    let mut refusals = Vec::new();
+    for (action, on_refusal) in actions {
         let numbers = (&refund.order, &trade_no);
         let request = do_action::request(ecpay, base_url, numbers, *action, refund.money)
             .map_err(|error| Undone::Never(error.to_string()))?;
@@ -120,11 +165,14 @@ async fn at_ecpay(
             Ok(answer) => answer,
         };
         match do_action::reply(ecpay, &refund.order, &answer) {
+            // Paid back: there is nothing to give up.
+            Ok(DoActionReply::Done) if *action == Action::Refund => return booked(desk, refund).await,
             Ok(DoActionReply::Done) => {}
-            // It may have been taken out before, by an attempt that got no further; what counts is the next one.
-            Ok(DoActionReply::Refused { .. }) if *action == Action::CancelCapture => {}
             Ok(DoActionReply::Refused { code, message }) => {
-                return refused(desk, refund.id, &format!("ECPay {code}: {message}")).await;
+                refusals.push(format!("ECPay {code}: {message}"));
+                if *on_refusal == OnRefusal::End {
+                    return refused(desk, refund.id, &refusals.join("; ")).await;
+                }
             }
             Err(refusal) => return Err(Undone::Again(refusal.to_string())),
         }

@@ -302,6 +302,48 @@ async fn pm_8_a_notice_of_the_whole_after_a_part_is_for_a_person() {
     assert_eq!(sold(&stage).await, 200);
 }
 
+/// The giving up was not heard, and the capture passed meanwhile: the charge was taken out of it and cannot be refunded.
+#[tokio::test]
+async fn pm_8_what_was_taken_out_of_the_capture_is_given_up_after_it_too() {
+    let fake = FakeProvider::start().await;
+    let stage = stage(&fake).await;
+    let (payment, _) = paid(&stage).await;
+    let late = taipei("2026/11/21 20:05:00");
+    stage.clock.advance(late.distance(stage.clock.now()));
+    let view = ask(&stage, &payment, None, "k1").await.unwrap();
+    let silent = Scripted::Answer(403, String::new());
+    let not_captured = Scripted::Answer(200, "10100055|Not captured".to_owned());
+    fake.will([ok(), silent, not_captured, ok()]);
+    stage.drain().await;
+    assert_eq!(status(&stage, &view.id).await, "requested");
+    stage.after(Duration::from_mins(35)).await;
+    let sent = fake.seen();
+    let actions: Vec<&str> = sent.iter().map(|seen| seen.fields["Action"].as_str()).collect();
+    assert_eq!(actions, ["E", "N", "R", "N"]);
+    assert_eq!(status(&stage, &view.id).await, "done");
+    assert_eq!(sold(&stage).await, 0);
+}
+
+#[tokio::test]
+async fn pm_8_a_refund_that_cannot_be_made_ends_with_an_operator_and_not_in_silence() {
+    let fake = FakeProvider::start().await;
+    let stage = stage(&fake).await;
+    let (payment, _) = paid_at_payuni(&stage).await;
+    let view = ask(&stage, &payment, None, "k1").await.unwrap();
+    stage.drain().await;
+    // The script is empty, so every question is answered 500.
+    for _ in 0..24 {
+        stage.after(Duration::from_hours(2)).await;
+    }
+    assert_eq!(stage.count("outbox dead").await, 1);
+    assert_eq!(status(&stage, &view.id).await, "manual");
+    let asked = fake.seen().len();
+    by_hand(&stage, &view.id, Verdict::Refused).await.unwrap();
+    ask(&stage, &payment, Some(100), "k2").await.unwrap();
+    assert_eq!(sold(&stage).await, 300);
+    assert_eq!(asked, 24, "each attempt asked once what became of the charge");
+}
+
 #[tokio::test]
 async fn pm_8_a_method_without_a_refund_call_is_an_operators_task() {
     let fake = FakeProvider::start().await;

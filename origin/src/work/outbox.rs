@@ -152,6 +152,7 @@ async fn bury(
 async fn ended_dead(tx: &Tx, kind: &str, payload: &Value, now: Timestamp) -> Result<(), DbError> {
     match kind {
         GENERATOR => trigger::give_up(tx, payload, now).await,
+        effects::REFUND => effects::refund::give_up(tx, payload).await,
         // Nothing waits: the row itself is what a person looks at.
         _ => Ok(()),
     }
