@@ -92,6 +92,10 @@ const VERSIONED: &[(&str, &str)] = &[
         "V19__outbox_lanes.sql",
         sql_file!("versioned/V19__outbox_lanes.sql"),
     ),
+    (
+        "V24__payments_by_age.sql",
+        sql_file!("versioned/V24__payments_by_age.sql"),
+    ),
 ];
 
 /// Applied every time, in this order. A test compares this list with the folder.

@@ -54,12 +54,8 @@ pub(crate) async fn without_news(
     after: (Timestamp, PaymentId),
     limit: i64,
 ) -> Result<Vec<AskedPayment>, DbError> {
-    let sql = format!(
-        "{SELECT} where payment.status in ('pending', 'canceled', 'failed') and payment.provider in ('ecpay', 'payuni') \
-         and payment.created_at between $1 and $2 and (payment.created_at, payment.id) > ($3, $4) \
-         order by payment.created_at, payment.id limit $5"
-    );
-    rows(tx, &sql, (from, to), after, limit).await
+    let sql = &without_news_page();
+    rows(tx, sql, (from, to), after, limit).await
 }
 
 /// Every payment of these instants at a real provider, the oldest first, after the given one.
@@ -69,12 +65,21 @@ pub(crate) async fn between(
     after: (Timestamp, PaymentId),
     limit: i64,
 ) -> Result<Vec<AskedPayment>, DbError> {
-    let sql = format!(
-        "{SELECT} where payment.provider in ('ecpay', 'payuni') \
+    rows(tx, &page("true"), (from, to), after, limit).await
+}
+
+/// A page of [`without_news`].
+pub(crate) fn without_news_page() -> String {
+    page("payment.status in ('pending', 'canceled', 'failed')")
+}
+
+/// Along `payments_by_age`, from where the page before ended.
+fn page(condition: &str) -> String {
+    format!(
+        "{SELECT} where {condition} and payment.provider in ('ecpay', 'payuni') \
          and payment.created_at between $1 and $2 and (payment.created_at, payment.id) > ($3, $4) \
          order by payment.created_at, payment.id limit $5"
-    );
-    rows(tx, &sql, (from, to), after, limit).await
+    )
 }
 
 async fn rows(

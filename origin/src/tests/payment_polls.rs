@@ -177,3 +177,21 @@ fn taipei_midnight(now: tollgate_shared::time::Timestamp) -> tollgate_shared::ti
     let day = now.to_taipei("%Y/%m/%d").unwrap();
     super::stage::taipei(&format!("{day} 00:00:00"))
 }
+
+#[tokio::test]
+async fn op_5_payments_without_news_are_found_by_their_age_and_not_by_walking_the_table() {
+    let stage = Stage::start_with(settings()).await;
+    look::merchant_run(&stage.admin, 20_000, "2026-10-01").await;
+    let page = polls::without_news_page()
+        .replace("$1", "'2026-11-11T10:00:00+08:00'")
+        .replace("$2", "'2026-11-21T10:00:00+08:00'")
+        .replace("$3", "'2026-11-11T10:00:00+08:00'")
+        .replace("$4", "'00000000-0000-0000-0000-000000000000'::uuid")
+        .replace("$5", "200");
+    stage.admin.batch_execute("analyze").await.unwrap();
+    let plan = look::plan(&stage.admin, &page).await;
+    assert!(
+        plan.contains("Index Scan using payments_by_age") && !plan.contains("Seq Scan on payments "),
+        "{plan}"
+    );
+}
