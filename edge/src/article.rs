@@ -1,9 +1,9 @@
 //! A browser asks for an article, which costs tokens (TB-7).
 //!
-//! route → receive → session → **article** → `caller` (Durable Object) → origin.
+//! route → receive → session → writing → **article** → `caller` (Durable Object) → origin.
 //!
-//! Refusals in the order of `checkout`, whose checks of media type and key these are. Of the origin's refusals 402 is
-//! the page's to see (`upgradeUrl`) and is not pinned to the key.
+//! Refusals in the order of `checkout`. Of the origin's refusals 402 is the page's to see (`upgradeUrl`) and is not
+//! pinned to the key.
 //! Invariant: the body that goes on is written anew; `input` is parsed and written again, so that a member that came
 //! twice is gone before anybody behind us can read it another way.
 //! Not here: what the input means (the generator), what the user may spend (origin).
@@ -14,11 +14,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use tollgate_shared::id::UserId;
 
+use crate::Call;
 use crate::answer::Answer;
 use crate::caller::{Asked, Fingerprint, Target};
-use crate::checkout::{HEADERS, ask_caller, is_json, is_key, malformed, unusable};
-use crate::receive::{self, Callers};
-use crate::{Call, cors, port, session};
+use crate::checkout::ask_caller;
+use crate::writing::{self, malformed, unusable};
 
 /// What the page sends.
 #[derive(Debug, Deserialize)]
@@ -37,28 +37,12 @@ struct Order<'a> {
 
 /// The answer to the page.
 pub(crate) async fn generate(call: &Call<'_>) -> Answer {
-    let headers = port::headers(call.request, HEADERS);
-    let page = headers.split('\n').next().unwrap_or_default();
-    let answer = match try_generate(call, &headers).await {
-        Ok(answer) | Err(answer) => answer,
-    };
-    cors::readable(call.settings, page, answer)
-}
-
-async fn try_generate(call: &Call<'_>, headers: &str) -> Result<Answer, Answer> {
-    let mut headers = headers.split('\n').skip(1);
-    let mut header = || headers.next().unwrap_or_default();
-    let (authorization, content_type, key) = (header(), header(), header());
-    let bytes = receive::body(call.request, call.env, call.head, Callers::Writers).await?;
-    let user = session::user(call.settings, authorization, call.head.received_at)?;
-    is_json(content_type)?;
-    is_key(key)?;
-    let body = read(&bytes)?;
-    ask_caller(
-        call,
-        &user,
-        &asked(&user, key, call.head.delivery.to_string(), &body),
-    )
+    writing::answered(call, async |writing| {
+        let body = read(&writing.bytes)?;
+        let delivery = call.head.delivery.to_string();
+        let asked = asked(&writing.user, writing.key, delivery, &body);
+        ask_caller(call, &writing.user, &asked).await
+    })
     .await
 }
 

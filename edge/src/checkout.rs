@@ -1,9 +1,9 @@
 //! A browser starts a payment.
 //!
-//! route → receive → session → **checkout** → `caller` (Durable Object) → origin (PM-3).
+//! route → receive → session → writing → **checkout** → `caller` (Durable Object) → origin (PM-3).
 //!
-//! Refusals in order: limits and size, session (401), media type (415), Idempotency-Key (400), body (400); then
-//! the caller object: other body under the same key (422), in flight (409), bucket (429).
+//! Refusals in order: those of `writing`, body (400); then the caller object: other body under the same key (422), in
+//! flight (409), bucket (429).
 //!
 //! Invariant: the body that goes on is written anew from fields that were read and checked; unknown and repeated
 //! fields are refused, so that edge and origin cannot read the same bytes differently.
@@ -13,19 +13,13 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use tollgate_shared::id::{PlanId, SourceId, UserId};
-use tollgate_shared::problem::Problem;
 
 use crate::answer::{self, Answer};
 use crate::caller::{Asked, Fingerprint, Target, media_type};
 use crate::origin::Reply;
-use crate::receive::{self, Callers};
 use crate::route::Kind;
-use crate::{Call, cors, origin, port, session, task};
-
-/// What a route needs to know of a browser's writing call.
-pub(crate) const HEADERS: &str = "origin\nauthorization\ncontent-type\nidempotency-key";
-/// RFC draft "The Idempotency-Key HTTP Header Field" leaves the length open; this is what clients use.
-const KEY_LENGTH_MAX: usize = 255;
+use crate::writing::{self, malformed, unusable};
+use crate::{Call, origin, port, task};
 
 /// What the page sends.
 #[derive(Debug, Deserialize)]
@@ -53,25 +47,12 @@ struct Order<'a> {
 
 /// The answer to the page.
 pub(crate) async fn checkout(call: &Call<'_>, kind: Kind) -> Answer {
-    let headers = port::headers(call.request, HEADERS);
-    let page = headers.split('\n').next().unwrap_or_default();
-    let answer = match try_checkout(call, kind, &headers).await {
-        Ok(answer) | Err(answer) => answer,
-    };
-    cors::readable(call.settings, page, answer)
-}
-
-async fn try_checkout(call: &Call<'_>, kind: Kind, headers: &str) -> Result<Answer, Answer> {
-    let mut headers = headers.split('\n').skip(1);
-    let mut header = || headers.next().unwrap_or_default();
-    let (authorization, content_type, key) = (header(), header(), header());
-    let bytes = receive::body(call.request, call.env, call.head, Callers::Writers).await?;
-    let user = session::user(call.settings, authorization, call.head.received_at)?;
-    is_json(content_type)?;
-    is_key(key)?;
-    let body = read(&bytes)?;
-    let asked = asked(call, &user, key, kind, &body);
-    ask_caller(call, &user, &asked).await
+    writing::answered(call, async |writing| {
+        let body = read(&writing.bytes)?;
+        let asked = asked(call, &writing.user, writing.key, kind, &body);
+        ask_caller(call, &writing.user, &asked).await
+    })
+    .await
 }
 
 /// Asks the user's object, which knows the key or asks the origin.
@@ -152,37 +133,6 @@ fn fingerprint(kind: Kind, body: &Body) -> Fingerprint {
     Fingerprint(fields)
 }
 
-/// Refuses what is not declared as JSON in UTF-8.
-pub(crate) fn is_json(content_type: &str) -> Result<(), Answer> {
-    let mut parts = content_type.split(';').map(str::trim);
-    let json = parts
-        .next()
-        .is_some_and(|media| media.eq_ignore_ascii_case("application/json"));
-    let utf8 = parts.all(|parameter| {
-        let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
-        !name.eq_ignore_ascii_case("charset") || value.trim_matches('"').eq_ignore_ascii_case("utf-8")
-    });
-    if json && utf8 {
-        return Ok(());
-    }
-    let problem =
-        Problem::new(415, "not-json", "The body is not JSON").detail("Send application/json in UTF-8.");
-    Err(Answer::problem(&problem))
-}
-
-/// Refuses a missing or unusable Idempotency-Key.
-pub(crate) fn is_key(key: &str) -> Result<(), Answer> {
-    let visible =
-        !key.is_empty() && key.len() <= KEY_LENGTH_MAX && key.bytes().all(|byte| byte.is_ascii_graphic());
-    if visible {
-        return Ok(());
-    }
-    let problem = Problem::new(400, "idempotency-key-missing", "An Idempotency-Key is needed").detail(
-        "Send 1 to 255 visible ASCII characters, a new one for each purchase, the same for each retry.",
-    );
-    Err(Answer::problem(&problem))
-}
-
 fn read(bytes: &[u8]) -> Result<Body, Answer> {
     let body: Body = serde_json::from_slice(bytes).map_err(|error| malformed(&error))?;
     let usable = body.method.as_ref().is_none_or(|method| {
@@ -198,27 +148,9 @@ fn read(bytes: &[u8]) -> Result<Body, Answer> {
     }
 }
 
-/// The refusal of a body that does not fit its type.
-pub(crate) fn malformed(error: &serde_json::Error) -> Answer {
-    let what = if error.is_data() {
-        "A field is unknown, missing, repeated or not of its type"
-    } else {
-        "The body is not JSON"
-    };
-    unusable(&format!(
-        "{what} (line {}, column {}).",
-        error.line(),
-        error.column()
-    ))
-}
-
-pub(crate) fn unusable(detail: &str) -> Answer {
-    Answer::problem(&Problem::new(400, "malformed-body", "The body cannot be read").detail(detail))
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{Body, fingerprint, is_json, is_key, read};
+    use super::{Body, fingerprint, read};
     use crate::origin::Reply;
     use crate::route::Kind;
 
@@ -244,30 +176,6 @@ mod tests {
                 "{}",
                 String::from_utf8_lossy(bad)
             );
-        }
-    }
-
-    #[test]
-    fn pm_3_json_in_utf8_and_a_visible_key() {
-        for good in [
-            "application/json",
-            "Application/JSON; charset=UTF-8",
-            "application/json;charset=\"utf-8\"",
-        ] {
-            assert!(is_json(good).is_ok(), "{good}");
-        }
-        for bad in [
-            "",
-            "text/plain",
-            "application/json; charset=big5",
-            "application/jsonp",
-            "multipart/form-data",
-        ] {
-            assert_eq!(is_json(bad).unwrap_err().status, 415, "{bad}");
-        }
-        assert!(is_key("018bcfe5-6800").is_ok());
-        for bad in ["", "a b", "鍵", &"x".repeat(256)] {
-            assert_eq!(is_key(bad).unwrap_err().status, 400, "{bad}");
         }
     }
 

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! provider ─▶ receive ─▶ verify ─▶ (normalise) ─▶ forward ─▶ inbox (Durable Object) ─▶ origin
-//! browser  ─▶ receive ─▶ session ─▶ checkout │ article ─▶ caller (Durable Object) ─▶ origin │ status ─▶ origin
+//! browser  ─▶ receive ─▶ session ─▶ writing ─▶ checkout │ article ─▶ caller (Durable Object) ─▶ origin │ status ─▶ origin
 //! ```
 //! A file a step. `route` matches by hand; `port` and `glue.mjs` are the only border to JavaScript; `inbox::store`
 //! and `caller::store` hold the only SQL. Everything that decides is pure and is tested natively.
@@ -35,6 +35,7 @@ mod status;
 mod subscriptions;
 mod task;
 mod verify;
+mod writing;
 
 use wasm_bindgen::JsValue;
 use wasm_bindgen::prelude::wasm_bindgen;

@@ -1,10 +1,10 @@
 //! A browser looks at its user's subscriptions (PU-5), or ends one (PU-6).
 //!
-//! route → receive → session → **these** → signed hop → `origin::http::subscriptions`.
+//! route → receive → session → writing → **these** → signed hop → `origin::http::subscriptions`.
 //!
 //! Invariants: the subject of the hop is the session's user; the origin shows and ends their own only. Ending goes without
 //! the caller's object, unlike a checkout: the key travels in the signed body, and at the origin a repeat finds the wish.
-//! A write needs JSON and an Idempotency-Key, which no form of another page can send. Failure: the origin's refusal, or 502.
+//! Failure: the origin's refusal, or 502.
 
 use serde::Deserialize;
 use tollgate_shared::problem::Problem;
@@ -12,10 +12,9 @@ use uuid::Uuid;
 
 use crate::answer::Answer;
 use crate::caller::promised;
-use crate::checkout::{HEADERS, is_json, is_key, malformed};
 use crate::origin::{self, Question};
-use crate::receive::{self, Callers};
-use crate::{Call, cors, port, session, status};
+use crate::writing::{self, malformed};
+use crate::{Call, status};
 
 const BUDGET_MS: u32 = 10_000;
 
@@ -39,33 +38,20 @@ pub(crate) async fn list(call: &Call<'_>) -> Answer {
 
 /// Ends one.
 pub(crate) async fn cancel(call: &Call<'_>, id: &str) -> Answer {
-    let headers = port::headers(call.request, HEADERS);
-    let page = headers.split('\n').next().unwrap_or_default();
-    let answer = match try_cancel(call, id, &headers).await {
-        Ok(answer) | Err(answer) => answer,
-    };
-    cors::readable(call.settings, page, answer)
-}
-
-async fn try_cancel(call: &Call<'_>, id: &str, headers: &str) -> Result<Answer, Answer> {
-    let mut headers = headers.split('\n').skip(1);
-    let mut header = || headers.next().unwrap_or_default();
-    let (authorization, content_type, key) = (header(), header(), header());
-    let bytes = receive::body(call.request, call.env, call.head, Callers::Writers).await?;
-    let user = session::user(call.settings, authorization, call.head.received_at)?;
-    is_json(content_type)?;
-    is_key(key)?;
-    let (id, body) = wish(id, key, &bytes)?;
-    let question = Question {
-        method: "POST",
-        path: &format!("/internal/v1/subscriptions/{id}/cancel"),
-        delivery: &call.head.delivery.to_string(),
-        subject: user.as_str(),
-        body: body.as_bytes(),
-        budget_ms: BUDGET_MS,
-    };
-    let reply = origin::ask(call.env, call.settings, &question, call.head.received_at).await;
-    promised(reply, &[200, 404, 409])
+    writing::answered(call, async |writing| {
+        let (id, body) = wish(id, writing.key, &writing.bytes)?;
+        let question = Question {
+            method: "POST",
+            path: &format!("/internal/v1/subscriptions/{id}/cancel"),
+            delivery: &call.head.delivery.to_string(),
+            subject: writing.user.as_str(),
+            body: body.as_bytes(),
+            budget_ms: BUDGET_MS,
+        };
+        let reply = origin::ask(call.env, call.settings, &question, call.head.received_at).await;
+        promised(reply, &[200, 404, 409])
+    })
+    .await
 }
 
 /// The subscription, and what goes to the origin.
