@@ -18,10 +18,10 @@ use crate::clock::Clock as _;
 use crate::db::fault::Fault;
 use crate::{checkout, inbox, work};
 
-type Tally = BTreeMap<String, i64>;
+pub(super) type Tally = BTreeMap<String, i64>;
 
 /// More steps than any handler has.
-const STEPS_MAX: u32 = 60;
+pub(super) const STEPS_MAX: u32 = 60;
 
 /// What is applied, and what came before it.
 struct Case {
@@ -59,7 +59,7 @@ async fn accept(stage: &Stage, origin: &Origin, notice: &Notice) -> bool {
 }
 
 /// What came and what went, by table and state.
-fn difference(before: &Tally, after: &Tally) -> Tally {
+pub(super) fn difference(before: &Tally, after: &Tally) -> Tally {
     let kinds = before.keys().chain(after.keys()).cloned();
     let count = |tally: &Tally, kind: &str| tally.get(kind).copied().unwrap_or_default();
     let changes = kinds.map(|kind| (count(after, &kind) - count(before, &kind), kind));

@@ -12,6 +12,7 @@ mod customer_notices;
 mod disputes;
 mod dunning;
 mod every_step;
+mod every_step_subscriptions;
 mod health;
 mod hop;
 mod inbox;

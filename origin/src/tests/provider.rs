@@ -51,6 +51,11 @@ impl FakeProvider {
         self.script.lock().unwrap().extend(answers);
     }
 
+    /// From now on these answers and no others.
+    pub(crate) fn will_only(&self, answers: impl IntoIterator<Item = Scripted>) {
+        *self.script.lock().unwrap() = answers.into_iter().collect();
+    }
+
     /// Every call so far.
     pub(crate) fn seen(&self) -> Vec<Seen> {
         self.seen.lock().unwrap().clone()

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::notices::{PAYUNI, payuni_with};
+use super::notices::{PAYUNI, payuni_with, trade_no};
 use super::provider::{FakeProvider, Scripted, payuni_reply};
 use super::stage::{Stage, settings};
 use crate::clock::Clock as _;
@@ -13,7 +13,7 @@ use crate::subscriptions::{self, Asked, CancelWhen};
 
 const HASH: &str = "hash-of-the-card";
 
-async fn stage(fake: &FakeProvider) -> Stage {
+pub(super) async fn stage(fake: &FakeProvider) -> Stage {
     let mut settings = settings();
     settings.insert("PAYUNI_BASE_URL".into(), fake.base.clone());
     settings.insert("PAYUNI_QUERY_SPACING_MS".into(), "0".into());
@@ -36,7 +36,7 @@ async fn due(stage: &Stage, card: &[(&str, &str)]) -> String {
     charges[0]["order_number"].as_str().unwrap().to_owned()
 }
 
-async fn charge_status(stage: &Stage, order: &str) -> String {
+pub(super) async fn charge_status(stage: &Stage, order: &str) -> String {
     let row = look::row(&stage.admin, "subscription_charges", "order_number", order).await;
     row["status"].as_str().unwrap().to_owned()
 }
@@ -46,18 +46,18 @@ async fn subscription_status(stage: &Stage) -> String {
     row["status"].as_str().unwrap().to_owned()
 }
 
-fn card() -> Vec<(&'static str, &'static str)> {
+pub(super) fn card() -> Vec<(&'static str, &'static str)> {
     vec![("CreditHash", HASH), ("CreditLife", "1230"), ("Card4No", "4242")]
 }
 
 /// `/api/credit`'s answer: charged, refused or undecided.
-fn answer(order: &str, status: &str, trade_status: &str) -> Scripted {
+pub(super) fn answer(order: &str, status: &str, trade_status: &str) -> Scripted {
     payuni_reply(&[
         ("Status", status),
         ("Message", "words"),
         ("MerID", PAYUNI[0]),
         ("MerTradeNo", order),
-        ("TradeNo", "1761"),
+        ("TradeNo", &trade_no(order)),
         ("TradeAmt", "300"),
         ("TradeStatus", trade_status),
         ("PaymentType", "1"),
@@ -67,11 +67,11 @@ fn answer(order: &str, status: &str, trade_status: &str) -> Scripted {
 }
 
 /// `/api/trade/query`'s answer about a charge that was made.
-fn found(order: &str) -> Scripted {
+pub(super) fn found(order: &str) -> Scripted {
     payuni_reply(&[
         ("Status", "SUCCESS"),
         ("Result[0][MerTradeNo]", order),
-        ("Result[0][TradeNo]", "1761"),
+        ("Result[0][TradeNo]", &trade_no(order)),
         ("Result[0][TradeAmt]", "300"),
         ("Result[0][TradeStatus]", "1"),
         ("Result[0][PaymentType]", "1"),
@@ -80,7 +80,7 @@ fn found(order: &str) -> Scripted {
     ])
 }
 
-fn not_found() -> Scripted {
+pub(super) fn not_found() -> Scripted {
     payuni_reply(&[("Status", "QUERY03001"), ("Message", "no such order")])
 }
 
