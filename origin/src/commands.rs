@@ -65,6 +65,12 @@ pub enum CommandError {
     /// Payments differ from what their providers say; each difference was printed.
     #[error("{0} payments differ from what their providers say")]
     Differences(usize),
+    /// The first day to compare is after the last.
+    #[error("--from is after --to")]
+    Days,
+    /// A settlement file was refused; nothing was compared.
+    #[error("the settlement file was refused")]
+    SettlementFile(#[from] reconcile::SettlementRefusal),
     /// A refund was not begun or not ended.
     #[error("{0}")]
     Refund(String),

@@ -6,9 +6,9 @@
 //! standard error, never a value). SIGTERM and SIGINT end `serve` and `work` gracefully.
 
 mod plan_arguments;
+mod reconcile_arguments;
 
 use std::process::ExitCode;
-use std::time::Duration;
 
 use clap::{ArgGroup, Parser, Subcommand};
 use tokio::signal::unix::{SignalKind, signal};
@@ -23,10 +23,10 @@ use tollgate_origin::work::schedule::ScheduledJob;
 use tollgate_shared::config::Fault;
 use tollgate_shared::id::{PaymentId, UserId};
 use tollgate_shared::secret::Secret;
-use tollgate_shared::time::{ECPAY_FORMAT, Timestamp};
 use uuid::Uuid;
 
 use self::plan_arguments::PlanPut;
+use self::reconcile_arguments::ReconcileCommand;
 
 /// Applies payment events exactly once to a double-entry ledger in Postgres. Settings: see .env.example.
 #[derive(Parser)]
@@ -154,21 +154,6 @@ enum TokensCommand {
 }
 
 #[derive(Subcommand)]
-enum ReconcileCommand {
-    /// Token records and article jobs.
-    Tokens,
-    /// Ask the providers about every payment that was ordered on these days; exit code 1 if anything differs.
-    Payments {
-        /// The first day, such as 2026-11-01, in Asia/Taipei.
-        #[arg(long, value_parser = start_of_day)]
-        from: Timestamp,
-        /// The last day.
-        #[arg(long, value_parser = start_of_day)]
-        to: Timestamp,
-    },
-}
-
-#[derive(Subcommand)]
 enum RefundCommand {
     /// Ask for a refund; safe to run again with the same key.
     Request {
@@ -206,11 +191,6 @@ enum RefundCommand {
         #[arg(long)]
         id: Uuid,
     },
-}
-
-fn start_of_day(text: &str) -> Result<Timestamp, &'static str> {
-    let start = format!("{} 00:00:00", text.replace('-', "/"));
-    Timestamp::from_taipei(ECPAY_FORMAT, &start).ok_or("not a day, such as 2026-11-01")
 }
 
 #[derive(Subcommand)]
@@ -352,15 +332,7 @@ async fn run(command: Command) -> Result<(), Failure> {
             let settings = Settings::from_lookup(&config::environment)?;
             Box::pin(upkeep::tokens(&settings, &command.ask())).await?;
         }
-        Command::Reconcile(ReconcileCommand::Tokens) => {
-            let config = Config::from_lookup(&config::environment)?;
-            Box::pin(upkeep::reconcile_tokens(config)).await?;
-        }
-        Command::Reconcile(ReconcileCommand::Payments { from, to }) => {
-            let config = Config::from_lookup(&config::environment)?;
-            let days = (from, to.plus(Duration::from_hours(24)));
-            Box::pin(commands::reconcile::payments(config, days)).await?;
-        }
+        Command::Reconcile(command) => reconcile_arguments::run(command).await?,
         Command::Refund(command) => refund(command).await?,
         Command::Job(JobCommand::List) => jobs::list(&database_url()?).await?,
         Command::Job(JobCommand::Run { name }) => {

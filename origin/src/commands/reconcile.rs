@@ -5,9 +5,12 @@
 //! Invariants: what a provider tells goes through the inbox, as its notice would have; nothing else is changed, so a charge
 //! that only we know of is told and left to a person. Turns with the provider are waited for, so the command may take as
 //! long as there are payments times the spacing. Exit code 1 where anything differed, so that a scheduler notices.
+//! `settlement_file` compares with ECPay's file instead, and asks nobody.
 //! Failure: [`CommandError`]; a payment that could not be asked about is a difference too.
 
-use serde_json::json;
+mod settlement_file;
+
+use serde_json::{Value, json};
 use tollgate_shared::id::{MerchantId, PaymentId};
 use tollgate_shared::money::Minor;
 use tollgate_shared::time::Timestamp;
@@ -23,6 +26,10 @@ use crate::gateway::limiter::{Line, Turn, turn};
 use crate::gateway::provider::Shop;
 use crate::gateway::user_core::Client;
 use crate::polls::{ASK_CALLS, ask};
+
+#[cfg(test)]
+pub(crate) use settlement_file::{Compared, compare as compare_file};
+pub use settlement_file::{SettlementRefusal, settlement_file};
 
 /// Payments read at a time.
 const PAGE: i64 = 200;
@@ -151,9 +158,14 @@ fn reason(undone: &Undone) -> String {
 }
 
 fn tell(payment: &AskedPayment, difference: Difference, reason: Option<&str>) -> std::io::Result<()> {
-    print_line(&json!({
+    print_line(&difference_line(difference.label(), payment, reason))
+}
+
+/// A difference, as every reconciliation prints it.
+fn difference_line(label: &str, payment: &AskedPayment, reason: Option<&str>) -> Value {
+    json!({
         "event": "difference",
-        "difference": difference.label(),
+        "difference": label,
         "paymentId": payment.id.to_string(),
         "provider": payment.provider,
         "orderNumber": payment.order.as_str(),
@@ -161,7 +173,7 @@ fn tell(payment: &AskedPayment, difference: Difference, reason: Option<&str>) ->
         "amount": payment.price.amount_minor.get(),
         "settledHere": payment.settled_minor.get(),
         "reason": reason,
-    }))
+    })
 }
 
 #[cfg(test)]

@@ -34,6 +34,7 @@ pub(crate) mod refunds;
 pub(crate) mod retention;
 pub(crate) mod scheduled_jobs;
 pub(crate) mod service_keys;
+pub(crate) mod settlements;
 pub mod sqlstate;
 pub(crate) mod subscriptions;
 pub mod tokens;

@@ -46,6 +46,12 @@ pub(crate) async fn find(tx: &Tx, id: PaymentId) -> Result<Option<AskedPayment>,
         .transpose()
 }
 
+/// The payments of these orders at ECPay, whichever shop they were placed at.
+pub(crate) async fn at_ecpay(tx: &Tx, orders: &[String]) -> Result<Vec<AskedPayment>, DbError> {
+    let sql = format!("{SELECT} where payment.provider = 'ecpay' and payment.order_number = any($1)");
+    tx.query(&sql, &[&orders]).await?.iter().map(read).collect()
+}
+
 /// Payments of these instants without a charge that a real provider may still be paid for, the oldest first, after the
 /// given one.
 pub(crate) async fn without_news(

@@ -16,6 +16,7 @@ pub(crate) mod order_number;
 pub(crate) mod payment_poll;
 pub(crate) mod plan;
 pub(crate) mod refund;
+pub(crate) mod settlement;
 pub(crate) mod standing;
 pub(crate) mod subscription;
 pub(crate) mod tokens;

@@ -27,6 +27,7 @@ mod purchases;
 mod refunds;
 mod schedule;
 mod service;
+mod settlement_file;
 mod smtp;
 pub(crate) mod stage;
 mod stored_cards;

@@ -2,6 +2,7 @@
 
 use encoding_rs::BIG5;
 use proptest::prelude::{Strategy, any, prop, prop_assert_eq, proptest};
+use tollgate_shared::money::Minor;
 use tollgate_shared::provider::CheckoutError;
 use tollgate_shared::provider::ecpay::settlement_file::{
     self, DateType, SettlementError, SettlementLine, read, request,
@@ -201,6 +202,7 @@ fn op_5_errors_name_line_and_column() {
         ("應收款項(淨額)", "1e3"),
         ("應收款項(淨額)", "--1"),
         ("退款金額", "99999999999999999999"),
+        ("退款金額", "-1"),
     ] {
         let refused = read(&file(&[&PAID, &with(name, cell)]));
         let column = HEADER.iter().find(|known| **known == name).unwrap();
@@ -215,6 +217,32 @@ fn op_5_errors_name_line_and_column() {
     assert_eq!(net.net_hundredths, Some(-127_045));
     let day = only(&file(&[&with("退款日期", "2026-11-02")]));
     assert_eq!(day.refunded_at.unwrap().to_string(), "2026-11-01T16:00:00Z");
+}
+
+#[test]
+fn op_5_no_refund_is_not_the_same_as_no_column_of_refunds() {
+    let refunded = |cell| only(&file(&[&with("退款金額", cell)])).refunded.map(Minor::get);
+    assert_eq!(
+        [refunded(""), refunded("0"), refunded("1,300")],
+        [Some(0), Some(0), Some(1300)]
+    );
+    let bare = "廠商訂單編號,綠界訂單編號,交易金額\r\nT1,17,300";
+    assert_eq!(only(bare.as_bytes()).refunded, None);
+}
+
+#[test]
+fn op_5_a_line_without_money_says_so() {
+    for (status, expected) in [
+        ("已付款", true),
+        ("2026-11-01 09:31:02 已付款", true),
+        ("", true),
+        ("已退款", true),
+        ("未付款", false),
+        ("付款失敗", false),
+    ] {
+        let line = only(&file(&[&with("付款狀態", status)]));
+        assert_eq!(line.is_paid(), expected, "{status}");
+    }
 }
 
 #[test]

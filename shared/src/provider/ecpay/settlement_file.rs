@@ -50,7 +50,7 @@ pub struct SettlementLine {
     pub money: Money,
     /// ECPay's fees by their columns' names, in hundredths of a dollar.
     pub fees_hundredths: BTreeMap<&'static str, i64>,
-    /// What was given back.
+    /// What was given back, 0 where the cell is empty; `None` where the file has no column of refunds.
     pub refunded: Option<Minor>,
     /// What ECPay pays out (應收款項), in hundredths of a dollar.
     pub net_hundredths: Option<i64>,
@@ -68,7 +68,18 @@ pub struct SettlementLine {
     pub refunded_at: Option<Timestamp>,
 }
 
+/// Words of a status that say that no money came: 未付款, 付款失敗, 交易失敗.
+const UNPAID_WORDS: [&str; 2] = ["未付款", "失敗"];
+
 impl SettlementLine {
+    /// Whether money came. A file holds orders without money only where it was asked for them, so a line that says
+    /// nothing of it was paid.
+    #[must_use]
+    pub fn is_paid(&self) -> bool {
+        let says = |word| self.status.as_ref().is_some_and(|status| status.contains(word));
+        !UNPAID_WORDS.into_iter().any(says)
+    }
+
     /// All fees together; `None` where the file has no column of fees. Whether the columns exclude each other is documented
     /// nowhere: compare with [`SettlementLine::net_hundredths`].
     #[must_use]
@@ -252,6 +263,10 @@ impl Header {
         })
     }
 
+    fn has(&self, column: Column) -> bool {
+        column.first().is_some_and(|name| self.columns.contains_key(name))
+    }
+
     fn line<'a>(&'a self, record: &'a Record) -> Result<Line<'a>, SettlementError> {
         if record.cells.len() == self.width {
             Ok(Line { header: self, record })
@@ -283,7 +298,7 @@ impl Line<'_> {
                 currency: Currency::Twd,
             },
             fees_hundredths: self.fees()?,
-            refunded: self.optional(REFUNDED, whole)?,
+            refunded: self.refunded()?,
             net_hundredths: self.optional(NET, hundredths)?,
             status: self.text(STATUS),
             method: self.text(METHOD),
@@ -292,6 +307,13 @@ impl Line<'_> {
             paid_at: self.optional(PAID_AT, time)?.or_else(|| self.time_of_status()),
             refunded_at: self.optional(REFUNDED_AT, time)?,
         })
+    }
+
+    fn refunded(&self) -> Result<Option<Minor>, SettlementError> {
+        let not_negative = |cell: &str| whole(cell).filter(|amount| *amount >= Minor::ZERO);
+        let told = self.optional(REFUNDED, not_negative)?;
+        let has_column = self.header.has(REFUNDED);
+        Ok(has_column.then(|| told.unwrap_or(Minor::ZERO)))
     }
 
     fn fees(&self) -> Result<BTreeMap<&'static str, i64>, SettlementError> {
