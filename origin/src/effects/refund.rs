@@ -64,8 +64,10 @@ pub(super) async fn make(desk: Desk<'_>, payload: &Value) -> Result<(), Undone> 
             match ecpay_way(refund.charge.charged_at, is_whole(&refund), now) {
                 EcpayWay::NotBefore(at) => Err(Undone::NotBefore(at, "ECPay captures until then")),
                 EcpayWay::Refund => {
-                    let line = desk.line(shop, looks.saturating_add(2)).await?;
-                    at_ecpay(desk, &refund, (line, ecpay, base_url), captured(&refund)).await
+                    let actions = captured(&refund);
+                    let calls = u32::try_from(actions.len()).unwrap_or(u32::MAX);
+                    let line = desk.line(shop, looks.saturating_add(calls)).await?;
+                    at_ecpay(desk, &refund, (line, ecpay, base_url), actions).await
                 }
                 EcpayWay::GiveUp => {
                     let line = desk.line(shop, looks.saturating_add(2)).await?;
