@@ -10,6 +10,7 @@ pub mod jobs;
 pub mod outbox;
 pub mod reconcile;
 pub mod refunds;
+pub mod subscriptions;
 pub mod upkeep;
 
 use std::collections::BTreeMap;
@@ -74,6 +75,9 @@ pub enum CommandError {
     /// A refund was not begun or not ended.
     #[error("{0}")]
     Refund(String),
+    /// A charge was not ended.
+    #[error("{0}")]
+    Settle(String),
     /// Another instance runs the job.
     #[error("job {0} is being run by another instance")]
     JobRunning(&'static str),

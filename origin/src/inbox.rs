@@ -117,6 +117,35 @@ pub(crate) async fn accept_observed(
     if observation.body.len() > RAW_BYTES_MAX {
         return Err(AcceptError::TooLong);
     }
+    let (envelope, event) = observed(origin, source, observation, now)?;
+    let delivery = entropy::uuid_v7(now).map_err(DbError::from)?;
+    keep(origin, (&envelope, &event), DeliveryId::from_uuid(delivery), now).await
+}
+
+/// The same in a transaction that is open: for what an operator found, together with what it was found of.
+pub(crate) async fn accept_observed_in(
+    origin: &Origin,
+    tx: &Tx,
+    source: &SourceId,
+    observation: &Observation,
+    now: Timestamp,
+) -> Result<Accepted, AcceptError> {
+    let (envelope, event) = observed(origin, source, observation, now)?;
+    let new = NewEvent {
+        id: InboxEventId::from_uuid(entropy::uuid_v7(now).map_err(DbError::from)?),
+        envelope: &envelope,
+        order: event.order.as_ref(),
+        delivery: DeliveryId::from_uuid(entropy::uuid_v7(now).map_err(DbError::from)?),
+    };
+    keep_and_apply(origin, tx.clone(), &new, &event, now).await
+}
+
+fn observed(
+    origin: &Origin,
+    source: &SourceId,
+    observation: &Observation,
+    now: Timestamp,
+) -> Result<(Envelope, Event), AcceptError> {
     let envelope = Envelope {
         source: source.clone(),
         notice: observation.notice.to_owned(),
@@ -125,9 +154,8 @@ pub(crate) async fn accept_observed(
         headers: Vec::new(),
         raw: observation.body.clone(),
     };
-    let delivery = entropy::uuid_v7(now).map_err(DbError::from)?;
     let event = read_kept(origin, &envelope).map_err(AcceptError::Refused)?;
-    keep(origin, (&envelope, &event), DeliveryId::from_uuid(delivery), now).await
+    Ok((envelope, event))
 }
 
 /// Takes an event from the edge.

@@ -7,6 +7,7 @@
 
 mod plan_arguments;
 mod reconcile_arguments;
+mod subscription_arguments;
 
 use std::process::ExitCode;
 
@@ -27,6 +28,7 @@ use uuid::Uuid;
 
 use self::plan_arguments::PlanPut;
 use self::reconcile_arguments::ReconcileCommand;
+use self::subscription_arguments::SubscriptionCommand;
 
 /// Applies payment events exactly once to a double-entry ledger in Postgres. Settings: see .env.example.
 #[derive(Parser)]
@@ -72,6 +74,9 @@ enum Command {
     /// Pay money back.
     #[command(subcommand)]
     Refund(RefundCommand),
+    /// Charges of stored cards that wait for a person.
+    #[command(subcommand)]
+    Subscription(SubscriptionCommand),
     /// What runs at fixed times.
     #[command(subcommand)]
     Job(JobCommand),
@@ -334,6 +339,7 @@ async fn run(command: Command) -> Result<(), Failure> {
         }
         Command::Reconcile(command) => reconcile_arguments::run(command).await?,
         Command::Refund(command) => refund(command).await?,
+        Command::Subscription(command) => subscription_arguments::run(command).await?,
         Command::Job(JobCommand::List) => jobs::list(&database_url()?).await?,
         Command::Job(JobCommand::Run { name }) => {
             let config = Config::from_lookup(&config::environment)?;

@@ -1,6 +1,6 @@
 //! The audit trail: what people did by hand (OP-4).
 //!
-//! `http::admin` → **`insert`** → `tollgate.admin_actions`, append-only by privilege.
+//! `http::admin`, `subscriptions::by_hand` → **`insert`** → `tollgate.admin_actions`, append-only by privilege.
 //!
 //! Invariant: a row is written before what it tells of is begun, so an action that fails or is refused is on record as well.
 //! Not here: what became of it (the subscription's history, the job's result).
@@ -16,8 +16,8 @@ use super::{DbError, Instant, Tx};
 pub(crate) struct AdminAction {
     /// Its name; a repeat of the delivery that asked is a row of its own.
     pub(crate) id: Uuid,
-    /// Whoever held which kind of token.
-    pub(crate) actor: &'static str,
+    /// Whoever held which kind of token or key.
+    pub(crate) actor: String,
     /// What, in a word.
     pub(crate) action: &'static str,
     /// To whom or what.

@@ -12,7 +12,7 @@ mod contract;
 mod payment_poll;
 pub(crate) mod refund;
 mod subscription_cancel;
-mod subscription_charge;
+pub(crate) mod subscription_charge;
 mod subscription_pause;
 mod subscription_poll;
 mod subscription_retry;

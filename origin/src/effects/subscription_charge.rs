@@ -6,7 +6,8 @@
 //! time and what was sent is known. A charge that was sent and has no result is asked for by its order number; only where
 //! PAYUNi does not know the number, a quarter of an hour after it was sent, is it sent again, under the same number.
 //! A subscription that ended before its charge was sent is not charged.
-//! Failure: a refusal of the call is a refused charge, so that dunning begins; silence for days ends dead, for a person.
+//! Failure: a refusal of the call is a refused charge, so that dunning begins; silence for days, and an
+//! answer that does not match the charge, leave it held, for a person (`subscriptions::by_hand`).
 
 use std::time::Duration;
 
@@ -26,11 +27,17 @@ use crate::db::subscriptions::{self, charges, facts};
 use crate::db::{DbError, Tx};
 use crate::gateway::limiter::Line;
 use crate::gateway::provider::Shop;
+use crate::subscriptions::tell_held;
 
 /// PAYUNi holds a number for ten minutes, and may take a quarter of an hour to know a result (reference A.9).
 const ASK_AFTER: Duration = Duration::from_mins(15);
 /// After so long without a word a person has to ask.
 const GIVEN_UP: Duration = Duration::from_hours(24 * 3);
+/// What an operator reads of a charge whose effect ended dead.
+const GIVEN_UP_ON: &str = "it was given up (the outbox says why): look in PAYUNi's console";
+/// What an operator reads of a charge that PAYUNi tells otherwise than we made it.
+const NOT_OURS: &str =
+    "what PAYUNi tells of the charge does not match it (see disputes): look in its console";
 /// In place of PAYUNi's code, where there is nothing to charge.
 const NO_CARD: (&str, &str) = ("NO_CARD", "no card of this customer is stored");
 
@@ -58,7 +65,7 @@ pub(super) async fn make(desk: Desk<'_>, payload: &Value) -> Result<(), Undone> 
         (Progress::Unknown(sent_at), credential) => {
             let mut line = desk.line(contract.shop, 2).await?;
             match ask(desk, &mut line, (&contract, &charging), shop, sent_at).await? {
-                Found::Told => Ok(()),
+                Found::Told => told(desk, &charging, sent_at).await,
                 Found::Never(known) => {
                     let credential = credential.ok_or_else(|| Undone::Never(NO_CARD.1.to_owned()))?;
                     let sent = Some(known);
@@ -136,6 +143,30 @@ async fn ask(
             Ok(Found::Never(sent_at))
         }
         Err(error) => Err(unreadable(error)),
+    }
+}
+
+/// What was told is the charge's result, or is being applied, or does not match the charge and is a person's to judge.
+async fn told(desk: Desk<'_>, charging: &Charging, sent_at: Timestamp) -> Result<(), Undone> {
+    let (id, now) = (charging.id, desk.origin.clock.now());
+    let look = |tx: Tx| async move {
+        if sending::has_news(&tx, id).await? {
+            return Ok(true);
+        }
+        tell_held(&tx, id, NOT_OURS, now).await?;
+        Ok::<_, DbError>(false)
+    };
+    if desk.origin.database.run_tx("charge_told", look).await? {
+        return Err(wait(sent_at, now));
+    }
+    Ok(())
+}
+
+/// The effect ended dead: what became of the charge, a person has to find out.
+pub(crate) async fn give_up(tx: &Tx, payload: &Value, now: Timestamp) -> Result<(), DbError> {
+    match super::id(payload, "chargeId") {
+        Ok(charge) => tell_held(tx, charge, GIVEN_UP_ON, now).await,
+        Err(_) => Ok(()),
     }
 }
 

@@ -125,7 +125,7 @@ async fn note(origin: &Origin, hop: &Hop, action: &'static str, target: String) 
     let now = hop.received_at();
     let action = &AdminAction {
         id: entropy::uuid_v7(now)?,
-        actor: ACTOR,
+        actor: ACTOR.to_owned(),
         action,
         target,
         details: object!({ "delivery": hop.delivery().to_string() }),

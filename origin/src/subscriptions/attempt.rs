@@ -7,7 +7,7 @@
 //! Not here: money (`apply::book`), whether the amount is ours (`domain::charge`).
 
 use tollgate_shared::event::{Charge, Decline, Period};
-use tollgate_shared::provider::{Hardness, decline_hardness};
+use tollgate_shared::provider::{CHARGE_BY_HAND, CHARGE_REPLY, Hardness, decline_hardness};
 
 use super::refold::refold_row;
 use crate::apply::Step;
@@ -32,13 +32,16 @@ pub(crate) enum FoundBy {
     Poll,
     /// The provider, in its answer to our charge.
     Charge,
+    /// A person, of a charge that no answer ended (`by_hand`).
+    Operator,
 }
 
 impl FoundBy {
     /// Who told, by the name of the notice: observations have names of their own.
     pub(crate) fn from_notice(notice: &str) -> Self {
         match notice {
-            "charge-reply" => Self::Charge,
+            CHARGE_REPLY => Self::Charge,
+            CHARGE_BY_HAND => Self::Operator,
             _ if notice.starts_with("observed-") => Self::Poll,
             _ => Self::Notice,
         }
@@ -50,6 +53,7 @@ impl FoundBy {
             Self::Notice => "notice",
             Self::Poll => "poll",
             Self::Charge => "charge",
+            Self::Operator => "operator",
         }
     }
 }

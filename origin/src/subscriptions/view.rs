@@ -11,8 +11,8 @@ use tollgate_shared::id::UserId;
 use tollgate_shared::time::Timestamp;
 
 use super::change::standing_now;
-use super::{Context, SubscriptionId, state};
-use crate::db::subscriptions::{self, Subscription, attempts, history};
+use super::{Context, HeldCharge, SubscriptionId, state};
+use crate::db::subscriptions::{self, Subscription, attempts, held, history};
 use crate::db::{DbError, Tx};
 use crate::domain::plan::FREE;
 use crate::domain::subscription::EndReason;
@@ -79,6 +79,8 @@ pub(crate) struct View {
     pub(crate) ended_at: Option<String>,
     /// Why.
     pub(crate) end_reason: Option<&'static str>,
+    /// Charges of ours that wait for a person, because no answer ended them (merchant-run).
+    pub(crate) held_charges: Vec<HeldCharge>,
     /// Every attempt to charge, in order.
     pub(crate) attempts: Vec<AttemptView>,
     /// Every step, in order.
@@ -103,7 +105,7 @@ pub(crate) struct AttemptView {
     pub(crate) error_code: Option<String>,
     /// The provider's words.
     pub(crate) error_message: Option<String>,
-    /// `notice`, `poll` or `charge`.
+    /// `notice`, `poll`, `charge` or `operator`.
     pub(crate) found_by: String,
     /// When it happened.
     pub(crate) occurred_at: String,
@@ -158,6 +160,8 @@ async fn shown(
 ) -> Result<View, DbError> {
     let standing = standing_now(tx, context, subscription, now).await?;
     let mut view = facts_of(subscription, &standing, now);
+    let held = held::of_subscription(tx, subscription.id).await?;
+    view.held_charges = held.iter().map(HeldCharge::from).collect();
     let known = attempts::list(tx, subscription.id).await?;
     view.attempts = known
         .into_iter()
@@ -205,6 +209,7 @@ fn facts_of(subscription: &Subscription, standing: &Standing, now: Timestamp) ->
         downgrade_reason: state.downgraded.map(|(_, reason)| reason),
         ended_at: state.ended.map(|(at, _)| at.to_string()),
         end_reason: state.ended.map(|(_, reason)| reason.label()),
+        held_charges: Vec::new(),
         attempts: Vec::new(),
         history: Vec::new(),
     }

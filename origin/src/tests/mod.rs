@@ -14,6 +14,7 @@ mod dunning;
 mod every_step;
 mod every_step_subscriptions;
 mod health;
+mod held_charges;
 mod hop;
 mod inbox;
 mod jobs;

@@ -22,7 +22,7 @@ pub(super) async fn stage(fake: &FakeProvider) -> Stage {
 }
 
 /// A subscription whose first charge stored a card, a month later, when the second is to be sent: its order number.
-async fn due(stage: &Stage, card: &[(&str, &str)]) -> String {
+pub(super) async fn due(stage: &Stage, card: &[(&str, &str)]) -> String {
     let body = json!({ "planId": "pro-monthly", "provider": "payuni" });
     let (_, order) = stage.buy("u1", body).await;
     stage
@@ -41,7 +41,7 @@ pub(super) async fn charge_status(stage: &Stage, order: &str) -> String {
     row["status"].as_str().unwrap().to_owned()
 }
 
-async fn subscription_status(stage: &Stage) -> String {
+pub(super) async fn subscription_status(stage: &Stage) -> String {
     let row = look::row(&stage.admin, "saas_subscriptions", "user_id", "u1").await;
     row["status"].as_str().unwrap().to_owned()
 }

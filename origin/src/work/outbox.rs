@@ -31,6 +31,7 @@ use crate::jobs::generate::GENERATOR;
 use crate::jobs::trigger;
 use crate::notices::event::SUBSCRIPTION_EVENT;
 use crate::notices::mail::MAIL;
+use crate::subscriptions::CHARGE;
 
 /// Why an attempt did not succeed, as the row keeps it for a person; no secret and no personal data.
 #[derive(Debug, PartialEq, Eq)]
@@ -153,6 +154,7 @@ async fn ended_dead(tx: &Tx, kind: &str, payload: &Value, now: Timestamp) -> Res
     match kind {
         GENERATOR => trigger::give_up(tx, payload, now).await,
         effects::REFUND => effects::refund::give_up(tx, payload).await,
+        CHARGE => effects::subscription_charge::give_up(tx, payload, now).await,
         // Nothing waits: the row itself is what a person looks at.
         _ => Ok(()),
     }

@@ -18,7 +18,7 @@ use tollgate_shared::provider::payuni::{
     cipher, credit, observe as payuni_observe, period_calls, reply, trade_calls,
 };
 use tollgate_shared::provider::{
-    CHARGE_REPLY, OBSERVED_PAYMENT, OBSERVED_PERIOD, Observation, Sources, Unverified,
+    CHARGE_BY_HAND, CHARGE_REPLY, OBSERVED_PAYMENT, OBSERVED_PERIOD, Observation, Sources, Unverified,
 };
 use tollgate_shared::secret::{Rotating, Secret};
 use tollgate_shared::session::{self, SessionRules};
@@ -41,7 +41,7 @@ pub const ENTRIES: [(&str, Entry); 10] = [
     ("hop", hop),
 ];
 
-const OBSERVED: [&str; 3] = [OBSERVED_PAYMENT, OBSERVED_PERIOD, CHARGE_REPLY];
+const OBSERVED: [&str; 4] = [OBSERVED_PAYMENT, OBSERVED_PERIOD, CHARGE_REPLY, CHARGE_BY_HAND];
 const KEY: &str = "pwFHCqoQZGmho4w6";
 const IV: &str = "EkRm7iFT261dpevs";
 const PAYUNI_KEY: &str = "RustKatKey0123456789abcdefABCDEF";

@@ -22,7 +22,9 @@ mod sources;
 
 pub use checkout_error::CheckoutError;
 pub use decline_hardness::{Hardness, decline_hardness};
-pub use observed::{CHARGE_REPLY, OBSERVED_PAYMENT, OBSERVED_PERIOD, Observation, is_observed};
+pub use observed::{
+    CHARGE_BY_HAND, CHARGE_REPLY, OBSERVED_PAYMENT, OBSERVED_PERIOD, Observation, is_observed,
+};
 pub use refusal::Refusal;
 pub use sources::{SourceState, Sources};
 

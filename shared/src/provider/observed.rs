@@ -16,11 +16,16 @@ pub const OBSERVED_PAYMENT: &str = "observed-payment";
 pub const OBSERVED_PERIOD: &str = "observed-period";
 /// PAYUNi's reply to a charge of a stored card.
 pub const CHARGE_REPLY: &str = "charge-reply";
+/// What an operator found in the provider's console of a charge of a stored card that no reply settled.
+pub const CHARGE_BY_HAND: &str = "charge-by-hand";
 
 /// Whether a notice is one that only the origin makes.
 #[must_use]
 pub fn is_observed(notice: &str) -> bool {
-    matches!(notice, OBSERVED_PAYMENT | OBSERVED_PERIOD | CHARGE_REPLY)
+    matches!(
+        notice,
+        OBSERVED_PAYMENT | OBSERVED_PERIOD | CHARGE_REPLY | CHARGE_BY_HAND
+    )
 }
 
 /// One fact that a polled answer tells, ready for the origin's inbox.

@@ -5,7 +5,8 @@
 
 use tollgate_shared::event::Event;
 use tollgate_shared::provider::{
-    CHARGE_REPLY, OBSERVED_PAYMENT, OBSERVED_PERIOD, Observation, Provider, Refusal, Unverified, is_observed,
+    CHARGE_BY_HAND, CHARGE_REPLY, OBSERVED_PAYMENT, OBSERVED_PERIOD, Observation, Provider, Refusal,
+    Unverified, is_observed,
 };
 
 use crate::fixtures::{NOW, ecpay as ecpay_shop, ecpay_answer, payuni as payuni_shop, payuni_paid, sources};
@@ -76,6 +77,7 @@ fn ed_1_the_edge_takes_no_observation() {
             payuni::schedule(&[(2, "17", "000000", "授權完成")]),
         ),
         ("payuni", CHARGE_REPLY, charge::charge_reply(&payuni_paid())),
+        ("payuni", CHARGE_BY_HAND, charge::charge_reply(&payuni_paid())),
     ];
     for (source, notice, body) in &bodies {
         assert!(is_observed(notice));

@@ -27,6 +27,8 @@ pub(crate) struct Figures {
     pub(crate) begun_before: i64,
     /// Of those, how many are over.
     pub(crate) lost: i64,
+    /// Charges of ours that wait for a person.
+    pub(crate) held_charges: i64,
     /// What a month brings, in TWD.
     pub(crate) monthly_minor: i64,
 }
@@ -65,6 +67,7 @@ pub(crate) async fn figures(tx: &Tx, since: Timestamp) -> Result<Figures, DbErro
         pending: row.try_get("pending")?,
         begun_before: row.try_get("begun_before")?,
         lost: row.try_get("lost")?,
+        held_charges: i64::try_from(super::held::all(tx).await?.len()).unwrap_or(i64::MAX),
         monthly_minor: row.try_get("monthly_minor")?,
     })
 }

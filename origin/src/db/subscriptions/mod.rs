@@ -11,6 +11,7 @@ pub(crate) mod charges;
 pub(crate) mod due;
 pub(crate) mod facts;
 pub(crate) mod figures;
+pub(crate) mod held;
 pub(crate) mod history;
 pub(crate) mod sending;
 

@@ -75,6 +75,16 @@ fn progress(row: &Row) -> Result<Progress, DbError> {
     })
 }
 
+/// Whether news of a charge is in the inbox and not applied yet.
+pub(crate) async fn has_news(tx: &Tx, id: Uuid) -> Result<bool, DbError> {
+    let sql = "select from tollgate.subscription_charges charge \
+               join tollgate.saas_subscriptions subscription on subscription.id = charge.subscription_id \
+               join tollgate.inbox_events told on told.source = subscription.provider \
+                   and told.order_number = charge.order_number and told.status = 'pending' \
+               where charge.id = $1 limit 1";
+    Ok(tx.query_opt(sql, &[&id]).await?.is_some())
+}
+
 /// Notes that a charge is about to be sent; `false` where it has its result.
 pub(crate) async fn note_sending(tx: &Tx, id: Uuid, now: Timestamp) -> Result<bool, DbError> {
     let sql = "update tollgate.subscription_charges set status = 'unknown', sent_at = $2 \

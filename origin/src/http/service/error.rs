@@ -22,7 +22,7 @@ use crate::http::body::BodyError;
 use crate::http::subscriptions::problem as change_problem;
 use crate::refunds::RefundError;
 use crate::service_keys::KeyError;
-use crate::subscriptions::ChangeError;
+use crate::subscriptions::{ChangeError, SettleError};
 use crate::telemetry::Chain;
 
 /// Why a call has no answer of success.
@@ -73,6 +73,9 @@ pub(super) enum ServiceError {
     /// A subscription is not changed.
     #[error(transparent)]
     Change(#[from] ChangeError),
+    /// A charge is not ended by hand.
+    #[error(transparent)]
+    Settle(#[from] SettleError),
     /// A refund is not begun.
     #[error(transparent)]
     Refund(#[from] RefundError),
@@ -120,6 +123,7 @@ impl ServiceError {
                 with_result(ended.detail("Settle it late, or release it and reserve with a new key."), Some(result))
             }
             Self::Change(error) => change_problem(&error),
+            Self::Settle(error) => settle(&error),
             Self::Refund(error) => refund(&error),
             Self::Batch(BatchFailure::Overloaded) => {
                 Problem::new(503, "overloaded", "Too many deductions wait already")
@@ -138,6 +142,7 @@ impl ServiceError {
             | Self::Db(_)
             | Self::Key(KeyError::Db(_))
             | Self::Change(ChangeError::Db(_))
+            | Self::Settle(SettleError::Db(_) | SettleError::Accept(_) | SettleError::NotApplied(_))
             | Self::Refund(RefundError::Apply(_)) => true,
             Self::Key(_)
             | Self::Body(_)
@@ -148,6 +153,7 @@ impl ServiceError {
             | Self::Refused { .. }
             | Self::HoldEnded { .. }
             | Self::Change(_)
+            | Self::Settle(_)
             | Self::Refund(_) => false,
         }
     }
@@ -235,6 +241,27 @@ fn refused(refusal: TokenRefusal, field: Option<String>) -> Problem {
         ),
     };
     with_field(Problem::new(status, slug, title).detail(detail), field)
+}
+
+/// The refusals of charges that a person ends.
+fn settle(error: &SettleError) -> Problem {
+    let conflict = |slug, title: &'static str| Problem::new(409, slug, title);
+    match error {
+        SettleError::Unknown => Problem::new(404, "unknown-charge", "There is no such charge"),
+        SettleError::Ended(status) => conflict("charge-ended", "The charge has its result already")
+            .with("chargeStatus", status.as_str()),
+        SettleError::UnderWay => conflict("charge-under-way", "The charge is still being asked for")
+            .detail("Nothing is to be decided while the provider may still answer."),
+        SettleError::NeverSent => conflict("charge-never-sent", "The charge was never sent")
+            .detail("It cannot have been paid; settle it as failed."),
+        SettleError::NumberTaken => conflict(
+            "number-taken",
+            "Another charge is booked under this number of the provider",
+        ),
+        SettleError::NoShop => conflict("not-supported", "The shop of this charge is not configured here"),
+        SettleError::Db(error) if error.is_passing() => unknown_outcome(),
+        SettleError::Accept(_) | SettleError::NotApplied(_) | SettleError::Db(_) => internal(),
+    }
 }
 
 /// The refusals of refunds.

@@ -65,6 +65,10 @@ fn of_subscriptions() -> Router<Arc<Origin>> {
             "/card-changed",
             post(subscriptions::card_changed).fallback(only_post),
         )
+        .route(
+            "/charges/{charge}/settle",
+            post(subscriptions::settle_charge).fallback(only_post),
+        )
         .route("/{*rest}", any(unknown_route));
     Router::new()
         .nest("/api/service/v1/subscriptions/{id}", one)

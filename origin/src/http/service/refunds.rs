@@ -25,8 +25,8 @@ use crate::http::answer::json;
 use crate::refunds::{self, Asked, RefundError, View};
 use crate::service_keys::Scope;
 
-/// Letters in a reason.
-const REASON_LENGTH_MAX: usize = 200;
+/// Letters in a reason or a note.
+const PROSE_LENGTH_MAX: usize = 200;
 
 type InPath = Result<Path<String>, PathRejection>;
 
@@ -57,7 +57,7 @@ pub(super) async fn post(
         payment,
         charge: call.body.provider_payment_id.as_deref(),
         amount: call.body.amount.map(Minor::new),
-        reason: reason(&call.body.reason)?,
+        reason: prose("reason", &call.body.reason)?,
         actor,
         key,
     };
@@ -87,11 +87,12 @@ fn payment_of(payment: InPath) -> Result<PaymentId, ServiceError> {
     text.parse().map_err(unknown)
 }
 
-fn reason(text: &str) -> Result<&str, ServiceError> {
+/// A sentence for people.
+pub(super) fn prose<'a>(field: &'static str, text: &'a str) -> Result<&'a str, ServiceError> {
     let length = text.chars().count();
-    let usable = (1..=REASON_LENGTH_MAX).contains(&length) && !text.chars().any(char::is_control);
+    let usable = (1..=PROSE_LENGTH_MAX).contains(&length) && !text.chars().any(char::is_control);
     usable.then_some(text).ok_or(ServiceError::Field {
-        field: "reason",
+        field,
         rule: "1 to 200 characters without control characters",
     })
 }

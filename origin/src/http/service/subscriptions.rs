@@ -2,7 +2,7 @@
 //!
 //! your backend → **these** (key and scope → id → body → idempotency key) → `crate::subscriptions`.
 //!
-//! Invariants: every wish has an idempotency key, which counts for its caller and its kind of wish: a repeat finds the
+//! Invariants: every wish has an idempotency key (what a person found of a charge needs none: the charge ends once), which counts for its caller and its kind of wish: a repeat finds the
 //! wish and answers how the subscription is now. A refusal writes nothing. What the provider has to do is an effect, so
 //! no call waits for it. Not here: refusals' words (`http::subscriptions`), figures (`figures`).
 
@@ -17,12 +17,15 @@ use tollgate_shared::id::UserId;
 
 use super::call::{Call, admit};
 use super::error::ServiceError;
+use super::refunds::prose;
 use crate::Origin;
 use crate::db::Tx;
 use crate::http::answer::json;
 use crate::http::subscriptions::{When, of_user};
 use crate::service_keys::Scope;
-use crate::subscriptions::{self, Asked, CancelWhen, ChangeError, SubscriptionId, View};
+use crate::subscriptions::{
+    self, Asked, CancelWhen, ChangeError, Decision, Ended, SettleError, SubscriptionId, View,
+};
 
 type InPath = Result<Path<String>, PathRejection>;
 
@@ -35,6 +38,38 @@ struct CancelBody {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct NoBody {}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct SettleBody {
+    r#as: As,
+    provider_payment_id: Option<String>,
+    note: String,
+}
+
+/// What became of a charge, on the wire.
+#[derive(Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum As {
+    Paid,
+    Failed,
+}
+
+impl SettleBody {
+    fn ended(&self) -> Result<Ended, ServiceError> {
+        match (self.r#as, &self.provider_payment_id) {
+            (As::Paid, Some(number)) => {
+                let number = number.parse().map_err(ServiceError::field("providerPaymentId"))?;
+                Ok(Ended::Paid(number))
+            }
+            (As::Failed, None) => Ok(Ended::Failed),
+            (As::Paid, None) | (As::Failed, Some(_)) => Err(ServiceError::Field {
+                field: "providerPaymentId",
+                rule: "the provider's number of a charge that was paid, and absent of one that was not",
+            }),
+        }
+    }
+}
 
 /// What is wished.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -140,6 +175,27 @@ pub(super) async fn card_changed(
     request: Request,
 ) -> Result<Response, ServiceError> {
     plain(&origin, id, request, Wish::CardChanged).await
+}
+
+/// `POST subscriptions/{id}/charges/{charge}/settle`: what a person found of a charge that no answer ended.
+pub(super) async fn settle_charge(
+    State(origin): State<Arc<Origin>>,
+    path: Result<Path<(String, String)>, PathRejection>,
+    request: Request,
+) -> Result<Response, ServiceError> {
+    let call: Call<SettleBody> = Call::read(&origin, request, Scope::SubscriptionsWrite).await?;
+    let Path((id, charge)) = path.map_err(|_| SettleError::Unknown)?;
+    let of: SubscriptionId = id.parse().map_err(|_| SettleError::Unknown)?;
+    let actor = &format!("service:{}", call.caller);
+    let decision = &Decision {
+        charge: charge.parse().map_err(|_| SettleError::Unknown)?,
+        of: Some(of),
+        ended: call.body.ended()?,
+        actor,
+        note: prose("note", &call.body.note)?,
+    };
+    let view = subscriptions::settle_charge(&origin, decision).await?;
+    Ok(json(StatusCode::OK, &view))
 }
 
 /// A wish whose body is `{}`.

@@ -69,7 +69,7 @@ async fn pu_6_a_backend_reads_a_users_subscriptions_and_the_figures() {
     assert_eq!(
         figures.body,
         json!({
-            "at": figures.body["at"], "active": 1, "pastDue": 0, "downgraded": 0, "paused": 0, "pending": 0,
+            "at": figures.body["at"], "active": 1, "pastDue": 0, "downgraded": 0, "paused": 0, "pending": 0, "heldCharges": 0,
             "ended30Days": 0, "churnRate30Days": 0, "monthlyRecurringRevenue": 300, "currency": "TWD",
         })
     );

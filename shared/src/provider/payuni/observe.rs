@@ -1,6 +1,6 @@
 //! What a reply of PAYUNi tells: one observation a fact, for the origin's inbox.
 //!
-//! origin's poller → **[`trades`] | [`periods`]**, origin's outbox → **[`charge`]** → the origin's inbox. The bodies are those
+//! origin's poller → **[`trades`] | [`periods`]**, origin's outbox → **[`charge`]**, an operator → **[`by_hand`]** → the origin's inbox. The bodies are those
 //! of `verify::observed`.
 //!
 //! A reply is sealed as a whole, and one of 900 periods is longer than the inbox takes. So each fact gets a reply of its own: the
@@ -14,9 +14,19 @@ use super::credit::StoredCharge;
 use super::period_calls::{period, queried};
 use super::reply::{CallReply, Reply, ReplyError, SUCCESS, outcome};
 use super::verify::observed::{read, tells_of_trade};
-use super::wire::{Fields, is_repeat};
+use super::wire::{FORMAT, Fields, is_repeat};
 use super::{Payuni, reply};
-use crate::provider::{CHARGE_REPLY, OBSERVED_PAYMENT, OBSERVED_PERIOD, Observation, Refusal};
+use crate::id::ProviderPaymentId;
+use crate::provider::{
+    CHARGE_BY_HAND, CHARGE_REPLY, OBSERVED_PAYMENT, OBSERVED_PERIOD, Observation, Refusal,
+};
+use crate::time::Timestamp;
+
+/// `PaymentType` of a card, and `TradeStatus` of money that came (reference A.9).
+const CARD: &str = "1";
+const PAID: &str = "1";
+/// In place of PAYUNi's code, where an operator found that the card was not charged.
+const FAILED_BY_HAND: &str = "BY_HAND";
 
 /// What became of a charge of a stored card.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -104,6 +114,42 @@ pub fn refused_charge(
         .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
         .collect();
     observation(payuni, CHARGE_REPLY, reply::seal(payuni, &inner))
+}
+
+/// What an operator found of a charge in PAYUNi's console.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ByHand<'a> {
+    /// The card was charged with the whole amount, under this TradeNo, at this instant.
+    Paid(&'a ProviderPaymentId, Timestamp),
+    /// It was not charged, or what it was charged was paid back there.
+    Failed,
+}
+
+/// What an operator found, as an observation of the charge: sealed as a reply is, so that the inbox reads it like one.
+pub fn by_hand(payuni: &Payuni, charge: &StoredCharge, found: ByHand<'_>) -> Result<Observation, ReplyError> {
+    let mut inner = vec![
+        ("MerID", payuni.merchant.to_string()),
+        ("MerTradeNo", charge.number.to_string()),
+        ("TradeAmt", charge.money.amount_minor.to_string()),
+        ("PaymentType", CARD.to_owned()),
+    ];
+    match found {
+        ByHand::Paid(number, at) => inner.extend([
+            ("Status", SUCCESS.to_owned()),
+            ("TradeStatus", PAID.to_owned()),
+            ("TradeNo", number.to_string()),
+            ("PayTime", at.to_taipei(FORMAT).unwrap_or_default()),
+        ]),
+        ByHand::Failed => inner.extend([
+            ("Status", FAILED_BY_HAND.to_owned()),
+            ("Message", "an operator: the card was not charged".to_owned()),
+        ]),
+    }
+    let inner: Vec<(String, String)> = inner
+        .into_iter()
+        .map(|(name, value)| (name.to_owned(), value))
+        .collect();
+    observation(payuni, CHARGE_BY_HAND, reply::seal(payuni, &inner))
 }
 
 /// The reply as it came where it has no other row; else one with this row only.

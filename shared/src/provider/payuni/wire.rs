@@ -16,7 +16,7 @@ use crate::provider::Refusal;
 use crate::secret::Secret;
 use crate::time::Timestamp;
 
-const FORMAT: &str = "%Y-%m-%d %H:%M:%S";
+pub(super) const FORMAT: &str = "%Y-%m-%d %H:%M:%S";
 
 /// The sealed fields of one notice, or of one row of a reply: the same names, the same rules.
 #[derive(Clone, Copy)]

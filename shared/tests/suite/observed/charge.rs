@@ -2,9 +2,10 @@
 
 use tollgate_shared::event::{Event, Fact};
 use tollgate_shared::provider::payuni::credit::StoredCharge;
-use tollgate_shared::provider::payuni::observe::{self as payuni_observe, ChargeReply};
+use tollgate_shared::provider::payuni::observe::{self as payuni_observe, ByHand, ChargeReply};
 use tollgate_shared::provider::payuni::reply::ReplyError;
-use tollgate_shared::provider::{CHARGE_REPLY, Refusal};
+use tollgate_shared::provider::{CHARGE_BY_HAND, CHARGE_REPLY, Refusal};
+use tollgate_shared::time::Timestamp;
 
 use super::payuni::changed;
 use super::{assert_same, inbox, observed};
@@ -65,6 +66,37 @@ fn pu_6_a_charge_of_a_stored_card_is_told_by_its_reply() {
         matches!(told(reply(&[("TradeStatus", "")])).fact, Fact::PaymentHeld(_)),
         "no state, no money"
     );
+}
+
+/// What an operator found is read like a reply, and is another event than the reply of the same number, which may be disputed.
+#[test]
+fn ec_2_what_an_operator_found_has_a_key_of_its_own() {
+    let (shop, charge) = (payuni(), charge_of("ORD_20260901-7"));
+    let at = Timestamp::from_unix_seconds(1_767_225_600);
+    let number = "1761".parse().unwrap();
+    let paid = payuni_observe::by_hand(&shop, &charge, ByHand::Paid(&number, at)).unwrap();
+    let event = inbox("payuni", &paid);
+    assert_eq!(
+        event.key.as_str(),
+        "payuni:KAT0001:charge-by-hand:ORD_20260901-7:paid:1761"
+    );
+    assert_eq!(event.occurred_at, Some(at));
+    let Fact::Paid(told) = event.fact else { panic!() };
+    assert_eq!((told.money, told.provider_payment_id), (twd(299), number));
+    let failed = payuni_observe::by_hand(&shop, &charge, ByHand::Failed).unwrap();
+    let event = inbox("payuni", &failed);
+    assert_eq!(
+        event.key.as_str(),
+        "payuni:KAT0001:charge-by-hand:ORD_20260901-7:failed"
+    );
+    assert!(matches!(event.fact, Fact::PaymentFailed(_)));
+    for undecided in [("Status", "UNKNOWN"), ("TradeStatus", "0")] {
+        let body = charge_reply(&changed(&[undecided]));
+        assert!(
+            observed("payuni", CHARGE_BY_HAND, &body).is_err(),
+            "{undecided:?}"
+        );
+    }
 }
 
 /// A retry's answer must not be taken for the charge's: the first one may have taken the money (reference A.12, lessons).

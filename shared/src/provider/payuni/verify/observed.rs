@@ -7,21 +7,23 @@
 //! | `observed-payment` | a `/api/trade/query` reply with one row |
 //! | `observed-period` | a `/api/period/query` reply with one row |
 //! | `charge-reply` | a `/api/credit` reply |
+//! | `charge-by-hand` | the same form, written by us with what an operator found |
 //!
 //! Invariants: a body is a reply in PAYUNi's own envelope, and counts only under our keys. Only the fields named below are
 //! taken, so that no other field turns a row into another kind of notice. A period is charged by a TradeNo with an
 //! AuthCode, and failed only after a try (`period_calls`); a row that is neither, a trade that is undecided or still
 //! being collected (DataSource B), and a refused query tell nothing and are refused here.
+//! A word of an operator has a key of its own: PAYUNi's reply under the same number may stand in the inbox as a dispute.
 //! A row knows no error code: a failure that a query found has a key of its own beside the notice's (its TradeNo is the same).
 
 use super::Verified;
-use crate::event::Event;
+use crate::event::{Event, EventKey, Fact};
 use crate::form::{self, Form};
-use crate::id::MerchantId;
+use crate::id::{MerchantId, OrderNumber};
 use crate::provider::payuni::reply::{Reply, ReplyError, SUCCESS};
 use crate::provider::payuni::wire::{Fields, is_repeat};
 use crate::provider::payuni::{Payuni, normalise, period_calls, reply, trade_calls};
-use crate::provider::{CHARGE_REPLY, OBSERVED_PAYMENT, OBSERVED_PERIOD, Refusal};
+use crate::provider::{CHARGE_BY_HAND, CHARGE_REPLY, OBSERVED_PAYMENT, OBSERVED_PERIOD, Refusal};
 
 /// In place of a Status, for a period whose row says no more than that it was refused.
 const NOT_AUTHORISED: &str = "NOT_AUTHORISED";
@@ -51,7 +53,7 @@ const PAYMENT_FIELDS: [&str; 21] = [
     "Status",
 ];
 
-/// Reads a body of one of the three notices.
+/// Reads a body of one of the four notices.
 pub(in crate::provider::payuni) fn read(
     payuni: &Payuni,
     notice: &str,
@@ -60,14 +62,33 @@ pub(in crate::provider::payuni) fn read(
     let take: fn(&Reply) -> Result<Words, Refusal> = match notice {
         OBSERVED_PAYMENT => trade,
         OBSERVED_PERIOD => period,
-        CHARGE_REPLY => charge,
+        CHARGE_REPLY | CHARGE_BY_HAND => charge,
         _ => return Err(Refusal::UnknownNotice),
     };
     let reply = reply::read(payuni, body).map_err(refusal)?;
     let inner =
         Form::parse(form::encode(take(&reply)?.0.iter().map(as_strs)).as_bytes()).map_err(Refusal::Form)?;
     let merchant = merchant(payuni, &reply)?;
-    normalise::normalise(&payuni.source, &Verified { merchant, inner })
+    let event = normalise::normalise(&payuni.source, &Verified { merchant, inner })?;
+    if notice == CHARGE_BY_HAND {
+        return by_hand(event);
+    }
+    Ok(event)
+}
+
+/// Money or none: a word that decides nothing is none.
+fn by_hand(event: Event) -> Result<Event, Refusal> {
+    let ended = if let Fact::Paid(charge) = &event.fact {
+        format!("paid:{}", charge.provider_payment_id)
+    } else if matches!(event.fact, Fact::PaymentFailed(_)) {
+        "failed".to_owned()
+    } else {
+        return Err(Refusal::Malformed("it says neither paid nor failed"));
+    };
+    let shop = event.merchant.as_ref().map_or("", MerchantId::as_str);
+    let order = event.order.as_ref().map_or("", OrderNumber::as_str);
+    let key = EventKey::new(&event.source, &[shop, CHARGE_BY_HAND, order, &ended]);
+    Ok(Event { key, ..event })
 }
 
 /// The fields of a notice.
