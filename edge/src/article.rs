@@ -40,8 +40,8 @@ pub(crate) async fn generate(call: &Call<'_>) -> Answer {
     writing::answered(call, async |writing| {
         let body = read(&writing.bytes)?;
         let delivery = call.head.delivery.to_string();
-        let asked = asked(&writing.user, writing.key, delivery, &body);
-        ask_caller(call, &writing.user, &asked).await
+        let asked = asked(&writing.session.user, writing.key, delivery, &body);
+        ask_caller(call, &writing.session.user, &asked).await
     })
     .await
 }
@@ -88,6 +88,7 @@ fn asked(user: &UserId, key: &str, delivery: String, body: &Body) -> Asked {
         ])),
         // What was parsed from JSON can be written as JSON.
         body: serde_json::to_string(&order).unwrap_or_default(),
+        turnstile_token: None,
     }
 }
 

@@ -2,8 +2,8 @@
 //!
 //! route → receive → session → writing → **checkout** → `caller` (Durable Object) → origin (PM-3).
 //!
-//! Refusals in order: those of `writing`, body (400); then the caller object: other body under the same key (422), in
-//! flight (409), bucket (429).
+//! Refusals in order: those of `writing`, CSRF token (403), body (400); then the caller object: other body under the same
+//! key (422), in flight (409), bucket (429), Turnstile (403).
 //!
 //! Invariant: the body that goes on is written anew from fields that were read and checked; unknown and repeated
 //! fields are refused, so that edge and origin cannot read the same bytes differently.
@@ -18,8 +18,9 @@ use crate::answer::{self, Answer};
 use crate::caller::{Asked, Fingerprint, Target, media_type};
 use crate::origin::Reply;
 use crate::route::Kind;
+use crate::turnstile::TOKEN_LENGTH_MAX;
 use crate::writing::{self, malformed, unusable};
-use crate::{Call, origin, port, task};
+use crate::{Call, csrf, origin, port, task};
 
 /// What the page sends.
 #[derive(Debug, Deserialize)]
@@ -28,6 +29,9 @@ struct Body {
     plan_id: PlanId,
     provider: Option<SourceId>,
     method: Option<String>,
+    /// Not the origin's business, and no part of what the key stands for: a repeat may bring a new one.
+    #[serde(default)]
+    turnstile_token: String,
 }
 
 /// What the origin gets.
@@ -48,9 +52,10 @@ struct Order<'a> {
 /// The answer to the page.
 pub(crate) async fn checkout(call: &Call<'_>, kind: Kind) -> Answer {
     writing::answered(call, async |writing| {
+        csrf::check(call.settings, &writing.session, writing.csrf_token)?;
         let body = read(&writing.bytes)?;
-        let asked = asked(call, &writing.user, writing.key, kind, &body);
-        ask_caller(call, &writing.user, &asked).await
+        let user = &writing.session.user;
+        ask_caller(call, user, &asked(call, user, writing.key, kind, body)).await
     })
     .await
 }
@@ -100,7 +105,7 @@ fn shown(reply: Reply) -> Answer {
     }
 }
 
-fn asked(call: &Call<'_>, user: &UserId, key: &str, kind: Kind, body: &Body) -> Asked {
+fn asked(call: &Call<'_>, user: &UserId, key: &str, kind: Kind, body: Body) -> Asked {
     let order = Order {
         plan_id: &body.plan_id,
         provider: body.provider.as_ref(),
@@ -113,9 +118,10 @@ fn asked(call: &Call<'_>, user: &UserId, key: &str, kind: Kind, body: &Body) -> 
         user: user.to_string(),
         target: Target::Checkout,
         delivery: call.head.delivery.to_string(),
-        fingerprint: fingerprint(kind, body),
+        fingerprint: fingerprint(kind, &body),
         // Strings only: this cannot fail to serialise.
         body: serde_json::to_string(&order).unwrap_or_default(),
+        turnstile_token: Some(body.turnstile_token),
     }
 }
 
@@ -141,11 +147,13 @@ fn read(bytes: &[u8]) -> Result<Body, Answer> {
                 .bytes()
                 .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
     });
-    if usable {
-        Ok(body)
-    } else {
-        Err(unusable("Field method is not a payment method's name."))
+    if !usable {
+        return Err(unusable("Field method is not a payment method's name."));
     }
+    if body.turnstile_token.len() > TOKEN_LENGTH_MAX {
+        return Err(unusable("Field turnstileToken is longer than a token."));
+    }
+    Ok(body)
 }
 
 #[cfg(test)]
@@ -169,6 +177,8 @@ mod tests {
             br#"{"planId":"a","method":"Credit&x=1"}"#,
             br#"{"planId":"a"} x"#,
             b"{\"planId\":\"\xe9\"}",
+            br#"{"planId":"a","turnstileToken":7}"#,
+            format!(r#"{{"planId":"a","turnstileToken":"{}"}}"#, "x".repeat(2049)).as_bytes(),
         ] {
             assert_eq!(
                 read(bad).unwrap_err().status,
@@ -201,6 +211,7 @@ mod tests {
             plan_id: "pro".parse().unwrap(),
             provider: None,
             method: None,
+            turnstile_token: String::new(),
         };
         let difference = fingerprint(Kind::OneTime, &body).difference(&fingerprint(Kind::Any, &body));
         assert_eq!(difference.as_deref(), Some("kind"));

@@ -5,9 +5,11 @@
 //! - bindings: INBOX (Durable Object class `Inbox`), CALLER (class `Caller`), both SQLite classes; `RL_ADDRESS`
 //!   (rate limit by address); ORIGIN (service binding, preferred where bound);
 //! - variables: `ORIGIN_BASE_URL`, `INBOX_SHARDS` (16), `CORS_ORIGINS`, `SESSION_AUDIENCE` (`authenticated`),
-//!   `SESSION_ISSUER`, `LOG_LEVEL` (`info` logs each request, `warn` only those answered with 4xx or 5xx);
-//! - secrets: `SESSION_HS256_SECRET`, `ADMIN_WEBHOOK_TOKEN`, `HANDOFF_KEY_ID`, `HANDOFF_KEY` (and `_PREVIOUS` of the first two; the
-//!   hop is signed with the current key only, the origin accepts both). A secret below 32 bytes is a fault.
+//!   `SESSION_ISSUER`, `LOG_LEVEL` (`info` logs each request, `warn` only those answered with 4xx or 5xx), `TURNSTILE`
+//!   (`off` lets checkouts pass without it), `TURNSTILE_HOSTNAMES` (the hosts of `CORS_ORIGINS`), `TURNSTILE_VERIFY_URL`;
+//! - secrets: `SESSION_HS256_SECRET`, `CSRF_SECRET`, `ADMIN_WEBHOOK_TOKEN`, `TURNSTILE_SECRET_KEY`, `HANDOFF_KEY_ID`, `HANDOFF_KEY`
+//!   (and `_PREVIOUS` of the first three; the hop is signed with the current key only, the origin accepts both). A secret of
+//!   ours below 32 bytes is a fault.
 //!
 //! Invariant: plain Rust values are cached, JavaScript objects never: those belong to a request. A new deployment
 //! means new isolates, so the cache cannot be stale. A missing setting never stops the worker: the routes that
@@ -28,6 +30,8 @@ use crate::port;
 
 /// HMAC-SHA256 is as strong as its key up to the length of its output (RFC 2104 §3, RFC 7518 §3.2).
 const HMAC_KEY_BYTES_MIN: usize = 32;
+/// Cloudflare's (reference D.1).
+const SITEVERIFY_URL: &str = "https://challenges.cloudflare.com/turnstile/v0/siteverify";
 /// Above this many shards, asking all of them for health would cost more than it tells.
 const SHARDS_MAX: u32 = 256;
 
@@ -41,6 +45,10 @@ pub(crate) struct Settings {
     pub(crate) handoff: Result<HandoffKey, Vec<Fault>>,
     /// Checks the tokens of browsers.
     pub(crate) session: Result<SessionRules, Vec<Fault>>,
+    /// Make and check the tokens of pages.
+    pub(crate) csrf: Result<Rotating<Secret>, Vec<Fault>>,
+    /// Who vouches for visitors; `None`: switched off.
+    pub(crate) turnstile: Result<Option<Turnstile>, Vec<Fault>>,
     /// Lets operators in (EC-5).
     pub(crate) admin: Result<Rotating<Secret>, Vec<Fault>>,
     /// Where the origin answers if no service is bound; empty when one is.
@@ -53,6 +61,17 @@ pub(crate) struct Settings {
     pub(crate) cors_origins: Vec<String>,
     /// Whether requests that went well are logged.
     pub(crate) log_all: bool,
+}
+
+/// Who vouches for visitors.
+#[derive(Debug)]
+pub(crate) struct Turnstile {
+    /// Ours, towards Cloudflare.
+    pub(crate) secret: Secret,
+    /// Where tokens are checked.
+    pub(crate) url: String,
+    /// Where the pages are whose widgets we believe.
+    pub(crate) hostnames: Vec<String>,
 }
 
 thread_local! {
@@ -77,7 +96,9 @@ fn from_lookup(lookup: Lookup<'_>, bound: &dyn Fn(&str) -> bool) -> Settings {
         public_key: reader.optional("PAYMENT_PUBLIC_KEY"),
         handoff: handoff(lookup),
         session: session(lookup),
-        admin: admin(lookup),
+        csrf: long_secret(lookup, "CSRF_SECRET"),
+        turnstile: turnstile(lookup),
+        admin: long_secret(lookup, "ADMIN_WEBHOOK_TOKEN"),
         origin: origin(lookup, bound("ORIGIN")),
         limiter: limiter(bound("RL_ADDRESS")),
         shards: shards(reader.optional("INBOX_SHARDS").as_deref()),
@@ -127,14 +148,64 @@ fn session(lookup: Lookup<'_>) -> Result<SessionRules, Vec<Fault>> {
     }))
 }
 
-fn admin(lookup: Lookup<'_>) -> Result<Rotating<Secret>, Vec<Fault>> {
+fn long_secret(lookup: Lookup<'_>, name: &str) -> Result<Rotating<Secret>, Vec<Fault>> {
     let mut reader = Reader::new(lookup);
-    let tokens = reader.rotating("ADMIN_WEBHOOK_TOKEN", None);
-    for name in ["ADMIN_WEBHOOK_TOKEN", "ADMIN_WEBHOOK_TOKEN_PREVIOUS"] {
-        let token = reader.optional(name);
-        long_enough(&mut reader, name, token.as_deref());
+    let secrets = reader.rotating(name, None);
+    for name in [name, &format!("{name}_PREVIOUS")] {
+        let secret = reader.optional(name);
+        long_enough(&mut reader, name, secret.as_deref());
     }
-    reader.finish(tokens)
+    reader.finish(secrets)
+}
+
+fn turnstile(lookup: Lookup<'_>) -> Result<Option<Turnstile>, Vec<Fault>> {
+    let mut reader = Reader::new(lookup);
+    match reader.optional("TURNSTILE").as_deref() {
+        Some("off") => return Ok(None),
+        None | Some("on") => {}
+        Some(_) => reader.fault("TURNSTILE", "must be on or off"),
+    }
+    let secret = reader.required("TURNSTILE_SECRET_KEY");
+    let url = reader.optional("TURNSTILE_VERIFY_URL");
+    let is_test_key = |secret: &String| {
+        ["1x0000", "2x0000", "3x0000"]
+            .iter()
+            .any(|test| secret.starts_with(test))
+    };
+    if url.is_none() && secret.as_ref().is_some_and(is_test_key) {
+        // It lets everybody pass, or nobody.
+        reader.fault("TURNSTILE_SECRET_KEY", "is one of Cloudflare's keys for tests");
+    }
+    let hostnames = hostnames(&reader);
+    if hostnames.is_empty() {
+        reader.fault(
+            "TURNSTILE_HOSTNAMES",
+            "is not set, and CORS_ORIGINS names no page",
+        );
+    }
+    let found = secret.map(|secret| Turnstile {
+        secret: Secret::new(secret),
+        url: url.unwrap_or_else(|| SITEVERIFY_URL.to_owned()),
+        hostnames,
+    });
+    reader.finish(found).map(Some)
+}
+
+/// Where our pages are: as set, else the hosts of the pages that may call.
+fn hostnames(reader: &Reader<'_>) -> Vec<String> {
+    let host = |page: &str| {
+        let host = page.split_once("://").map_or(page, |(_, host)| host);
+        host.split_once(':').map_or(host, |(host, _)| host).to_owned()
+    };
+    let listed = reader
+        .optional("TURNSTILE_HOSTNAMES")
+        .or_else(|| reader.optional("CORS_ORIGINS"));
+    let listed = listed.unwrap_or_default();
+    listed
+        .split([',', ' '])
+        .filter(|page| !page.is_empty())
+        .map(host)
+        .collect()
 }
 
 fn long_enough(reader: &mut Reader<'_>, name: &str, secret: Option<&str>) {
@@ -213,6 +284,38 @@ pub(crate) mod tests {
         );
         assert_eq!(settings.session.unwrap_err()[0].setting, "SESSION_HS256_SECRET");
         assert_eq!(settings.limiter.unwrap_err()[0].setting, "RL_ADDRESS");
+    }
+
+    #[test]
+    fn pu_2_turnstile_is_on_unless_it_is_switched_off() {
+        let faults = |lines: &str| match settings_of(lines).turnstile {
+            Ok(Some(turnstile)) => turnstile.hostnames.join(" "),
+            Ok(None) => "off".to_owned(),
+            Err(faults) => faults.iter().map(|fault| fault.setting.clone() + "! ").collect(),
+        };
+        let secret = "TURNSTILE_SECRET_KEY=0x4AAAAAAA";
+        let of_test = "TURNSTILE_SECRET_KEY=1x0000000000000000000000000000000AA\nTURNSTILE_HOSTNAMES=a";
+        for (lines, expected) in [
+            ("TURNSTILE=off", "off"),
+            ("", "TURNSTILE_SECRET_KEY! TURNSTILE_HOSTNAMES! "),
+            (secret, "TURNSTILE_HOSTNAMES! "),
+            (
+                &format!("{secret}\nCORS_ORIGINS=https://a.example,http://b.example:8080"),
+                "a.example b.example",
+            ),
+            (
+                &format!("{secret}\nCORS_ORIGINS=https://a.example\nTURNSTILE_HOSTNAMES=c.example"),
+                "c.example",
+            ),
+            (
+                &format!("{secret}\nTURNSTILE=perhaps\nTURNSTILE_HOSTNAMES=a"),
+                "TURNSTILE! ",
+            ),
+            (of_test, "TURNSTILE_SECRET_KEY! "),
+            (&format!("{of_test}\nTURNSTILE_VERIFY_URL=http://sandbox"), "a"),
+        ] {
+            assert_eq!(faults(lines), expected, "{lines}");
+        }
     }
 
     #[test]

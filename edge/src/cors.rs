@@ -31,7 +31,7 @@ pub(crate) fn preflight(settings: &Settings, origin: &str, methods: &str) -> Ans
             .header("access-control-allow-methods", methods)
             .header(
                 "access-control-allow-headers",
-                "authorization, content-type, idempotency-key",
+                "authorization, content-type, idempotency-key, x-csrf-token",
             )
             .header("access-control-max-age", "600"),
         None => answer,
@@ -75,7 +75,7 @@ mod tests {
         let settings = settings_of("CORS_ORIGINS=https://a.example");
         let lines = preflight(&settings, "https://a.example", "POST").lines;
         assert!(lines.contains("access-control-allow-methods: POST"));
-        assert!(lines.contains("idempotency-key"));
+        assert!(lines.contains("idempotency-key, x-csrf-token"));
         assert_eq!(
             preflight(&settings, "https://b.example", "POST").lines,
             "vary: Origin"

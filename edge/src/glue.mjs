@@ -74,6 +74,11 @@ export function bytes(body) {
   return body;
 }
 
+// For tokens; the platform's own source.
+export function random(count) {
+  return crypto.getRandomValues(new Uint8Array(count));
+}
+
 async function whole(request, max) {
   const buffer = await request.arrayBuffer();
   if (buffer.byteLength > max) throw TOO_LARGE;
@@ -150,6 +155,13 @@ export async function send(env, base, path, method, lines, body, budget_ms) {
   if (body.length > 0) init.body = body.slice();
   const url = (service ? "https://origin.internal" : base) + path;
   return packed(await (service ? service.fetch(url, init) : globalThis.fetch(url, init)), "retry-after");
+}
+
+// A form to somebody else's server, with a budget of time.
+export async function post_form(url, body, budget_ms) {
+  const headers = { "content-type": "application/x-www-form-urlencoded" };
+  const signal = AbortSignal.timeout(budget_ms);
+  return packed(await globalThis.fetch(url, { method: "POST", headers, body, redirect: "manual", signal }));
 }
 
 async function packed(response, ...names) {

@@ -51,6 +51,8 @@ fn document(settings: &Settings, inbox: &Inbox, origin: &Value, now: Timestamp) 
         "handoff": configured(settings.handoff.as_ref().err()),
         "origin": configured(settings.origin.as_ref().err()),
         "session": configured(settings.session.as_ref().err()),
+        "csrf": configured(settings.csrf.as_ref().err()),
+        "turnstile": turnstile(settings),
         "limiter": configured(settings.limiter.as_ref().err()),
     })
 }
@@ -76,7 +78,10 @@ fn verdict(settings: &Settings, inbox: &Inbox, now: Timestamp) -> &'static str {
         .states()
         .into_values()
         .any(|state| matches!(state, SourceState::Invalid(_)));
-    let lacking = settings.session.is_err() || settings.limiter.is_err();
+    let lacking = settings.session.is_err()
+        || settings.limiter.is_err()
+        || settings.csrf.is_err()
+        || settings.turnstile.is_err();
     if stale || halves || lacking || inbox.parked > 0 {
         "degraded"
     } else {
@@ -102,6 +107,13 @@ fn configured(faults: Option<&Vec<Fault>>) -> Value {
     match faults {
         None => json!({ "state": "ready" }),
         Some(faults) => json!({ "state": "invalid", "faults": texts(faults) }),
+    }
+}
+
+fn turnstile(settings: &Settings) -> Value {
+    match &settings.turnstile {
+        Ok(None) => json!({ "state": "off" }),
+        on => configured(on.as_ref().err()),
     }
 }
 
@@ -222,6 +234,8 @@ mod tests {
         for name in [
             "HANDOFF_KEY_ID: is not set",
             "SESSION_HS256_SECRET",
+            "CSRF_SECRET",
+            "TURNSTILE_SECRET_KEY",
             "ORIGIN_BASE_URL",
             "ECPAY_HASH_KEY",
             "RL_ADDRESS",

@@ -19,6 +19,7 @@ mod checkout;
 mod clock;
 mod config;
 mod cors;
+mod csrf;
 mod figures;
 mod forward;
 mod health;
@@ -34,6 +35,7 @@ mod session;
 mod status;
 mod subscriptions;
 mod task;
+mod turnstile;
 mod verify;
 mod writing;
 
@@ -89,6 +91,7 @@ async fn dispatch(call: &Call<'_>, route: Route<'_>) -> Answer {
         Route::Status(id) => status::status(call, id).await,
         Route::Balance => status::balance(call).await,
         Route::Config => status::config(call).await,
+        Route::CsrfToken => csrf::issue(call).await,
         Route::Subscriptions => subscriptions::list(call).await,
         Route::CancelSubscription(id) => subscriptions::cancel(call, id).await,
         Route::Admin(action) => admin::admin(call, action).await,

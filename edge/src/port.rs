@@ -32,6 +32,7 @@ extern "C" {
     #[wasm_bindgen(catch)]
     pub(crate) fn answer(status: u16, lines: &str, body: &str) -> Result<Response, JsValue>;
     pub(crate) fn bytes(body: &JsValue) -> Vec<u8>;
+    pub(crate) fn random(count: u32) -> Vec<u8>;
 
     // Promises, for `task::wait`. All are `async` in JavaScript, so that they reject and never throw.
     pub(crate) fn receive(request: &Request, env: &Env, key: &str, open: bool, max: u32) -> JsValue;
@@ -47,6 +48,7 @@ extern "C" {
         body: &[u8],
         budget_ms: u32,
     ) -> JsValue;
+    pub(crate) fn post_form(url: &str, body: &str, budget_ms: u32) -> JsValue;
     pub(crate) fn inbox(request: &Request, accept: &JsValue, figures: &JsValue) -> JsValue;
     pub(crate) fn sleep(ms: u32) -> JsValue;
     pub(crate) fn body_text(request: &Request) -> JsValue;

@@ -1,6 +1,6 @@
 //! Which handler a method and a path belong to.
 //!
-//! request → **route** → receive (webhooks) | checkout, article, status, balance, subscriptions, config, admin, health (browsers and operators).
+//! request → **route** → receive (webhooks) | checkout, article, status, balance, subscriptions, config, csrf, admin, health (browsers and operators).
 //!
 //! Invariant: matched by hand on both parts; a method that is not known is refused, never taken for GET
 //! (the `worker` crate's `Method` maps PURGE and LINK to GET, reference 1.6). A path is matched as it came:
@@ -55,6 +55,8 @@ pub(crate) enum Route<'a> {
     Status(&'a str),
     /// A page asks which provider is configured.
     Config,
+    /// A page asks for the token of its session.
+    CsrfToken,
     /// A browser asks for its user's subscriptions.
     Subscriptions,
     /// A browser ends one of them; the id as it stands in the path.
@@ -114,6 +116,7 @@ pub(crate) fn find<'a>(method: &str, path: &'a str) -> Route<'a> {
         (Some("api"), Some("payments"), Some("checkout"), None, None) => {
             browser(method, "POST", Route::Checkout(Kind::Any))
         }
+        (Some("csrf-token"), None, ..) => browser(method, "GET", Route::CsrfToken),
         (Some("create-payment"), None, ..) => browser(method, "POST", Route::Checkout(Kind::OneTime)),
         (Some("create-subscription"), None, ..) => {
             browser(method, "POST", Route::Checkout(Kind::Subscription))
@@ -174,6 +177,7 @@ impl Route<'_> {
             Self::Balance => "balance",
             Self::Status(_) => "status",
             Self::Config => "config",
+            Self::CsrfToken => "csrf-token",
             Self::Subscriptions => "subscriptions",
             Self::CancelSubscription(_) => "cancel-subscription",
             Self::Admin(Action::Retry) => "admin-retry",
@@ -242,6 +246,9 @@ GET    /api/webhooks/subscription-status/u-1 Admin(Status("u-1"))
 POST   /api/webhooks/subscription-status/u-1 WrongMethod("GET")
 GET    /api/webhooks/subscription-status Unknown
 GET    /api/payments/config              Config
+GET    /csrf-token                       CsrfToken
+POST   /csrf-token                       WrongMethod("GET, OPTIONS")
+OPTIONS /csrf-token                      Preflight("GET")
 LINK   /api/payments/config              WrongMethod("GET, OPTIONS")
 GET    /api/payments/17/status           Status("17")
 POST   /api/payments/17/status           WrongMethod("GET, OPTIONS")

@@ -1,6 +1,6 @@
 //! Who a browser's call is from.
 //!
-//! checkout, status → **session** → `shared::session`, which checks the token.
+//! writing, status, csrf → **session** → `shared::session`, which checks the token.
 //!
 //! Invariant: the user is the `sub` of a token whose MAC, algorithm, age and audience were checked; nothing else
 //! in the request says who the caller is. No settings: refuse (503), never let pass.
@@ -8,7 +8,7 @@
 
 use tollgate_shared::id::UserId;
 use tollgate_shared::problem::Problem;
-use tollgate_shared::session;
+use tollgate_shared::session::{self, Session};
 use tollgate_shared::time::Timestamp;
 
 use crate::answer::{self, Answer};
@@ -16,6 +16,11 @@ use crate::config::Settings;
 
 /// The user of an `Authorization` header.
 pub(crate) fn user(settings: &Settings, authorization: &str, now: Timestamp) -> Result<UserId, Answer> {
+    session(settings, authorization, now).map(|session| session.user)
+}
+
+/// The session of an `Authorization` header.
+pub(crate) fn session(settings: &Settings, authorization: &str, now: Timestamp) -> Result<Session, Answer> {
     let Ok(rules) = &settings.session else {
         return Err(answer::not_configured(
             "session-not-configured",
@@ -23,9 +28,7 @@ pub(crate) fn user(settings: &Settings, authorization: &str, now: Timestamp) -> 
         ));
     };
     let token = bearer(authorization).ok_or_else(|| refused("Send Authorization: Bearer <token>."))?;
-    let session =
-        session::verify(rules, token, now).map_err(|_| refused("The token is not valid; sign in again."))?;
-    Ok(session.user)
+    session::verify(rules, token, now).map_err(|_| refused("The token is not valid; sign in again."))
 }
 
 /// The scheme's name is case-insensitive (RFC 9110 §11.1).

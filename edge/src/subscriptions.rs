@@ -44,7 +44,7 @@ pub(crate) async fn cancel(call: &Call<'_>, id: &str) -> Answer {
             method: "POST",
             path: &format!("/internal/v1/subscriptions/{id}/cancel"),
             delivery: &call.head.delivery.to_string(),
-            subject: writing.user.as_str(),
+            subject: writing.session.user.as_str(),
             body: body.as_bytes(),
             budget_ms: BUDGET_MS,
         };

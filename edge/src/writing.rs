@@ -6,23 +6,25 @@
 //! Invariant: JSON and an Idempotency-Key are things that no form of another page can send; whatever is answered, the
 //! page may read it if its origin is listed. Not here: what the bytes mean.
 
-use tollgate_shared::id::UserId;
 use tollgate_shared::problem::Problem;
+use tollgate_shared::session::Session;
 
 use crate::answer::Answer;
 use crate::receive::{self, Callers};
 use crate::{Call, cors, port, session};
 
-const HEADERS: &str = "origin\nauthorization\ncontent-type\nidempotency-key";
+const HEADERS: &str = "origin\nauthorization\ncontent-type\nidempotency-key\nx-csrf-token";
 /// RFC draft "The Idempotency-Key HTTP Header Field" leaves the length open; this is what clients use.
 const KEY_LENGTH_MAX: usize = 255;
 
 /// A writing call whose sender and form are checked.
 pub(crate) struct Writing<'a> {
-    /// The session's user.
-    pub(crate) user: UserId,
+    /// Who.
+    pub(crate) session: Session,
     /// The caller's name for the effect.
     pub(crate) key: &'a str,
+    /// As it came; the routes that need it check it (`csrf`).
+    pub(crate) csrf_token: &'a str,
     /// The body as it came.
     pub(crate) bytes: Vec<u8>,
 }
@@ -45,12 +47,17 @@ pub(crate) async fn answered(
 async fn read<'a>(call: &Call<'_>, headers: &'a str) -> Result<Writing<'a>, Answer> {
     let mut headers = headers.split('\n');
     let mut header = || headers.next().unwrap_or_default();
-    let (authorization, content_type, key) = (header(), header(), header());
+    let (authorization, content_type, key, csrf_token) = (header(), header(), header(), header());
     let bytes = receive::body(call.request, call.env, call.head, Callers::Writers).await?;
-    let user = session::user(call.settings, authorization, call.head.received_at)?;
+    let session = session::session(call.settings, authorization, call.head.received_at)?;
     is_json(content_type)?;
     is_key(key)?;
-    Ok(Writing { user, key, bytes })
+    Ok(Writing {
+        session,
+        key,
+        csrf_token,
+        bytes,
+    })
 }
 
 /// Refuses what is not declared as JSON in UTF-8.

@@ -28,6 +28,8 @@ pub const PAYUNI_HASH_KEY: &str = "RustKatKey0123456789abcdefABCDEF";
 pub const PAYUNI_HASH_IV: &str = "RustKatIV0123456";
 /// Signs the session tokens that the sandbox issues, unless told otherwise.
 pub const SESSION_SECRET: &str = "tollgate-sandbox-session-secret-of-32-bytes-or-more";
+/// Cloudflare's secret for tests that lets the dummy token `XXXX.DUMMY.TOKEN.XXXX` pass, and here every token that was given out.
+pub const TURNSTILE_SECRET: &str = crate::turnstile::SECRET_PASSES;
 /// Signs the mock provider's notices (Standard Webhooks form: base64 behind the prefix).
 pub const MOCK_WEBHOOK_SECRET: &str = "whsec_dG9sbGdhdGUtc2FuZGJveC1tb2NrLXNlY3JldA==";
 
@@ -73,6 +75,8 @@ pub struct Config {
     pub session_issuer: Option<String>,
     /// `aud` of issued session tokens (Supabase: `authenticated`).
     pub session_audience: String,
+    /// Ours towards Turnstile, besides Cloudflare's secrets for tests.
+    pub turnstile_secret: Secret,
     /// Time between two deliveries of an unacknowledged notice. ECPay waits 5 to 15 minutes; local work wants seconds.
     pub resend_interval: Duration,
     /// Deliveries after the first (ECPay: 4 a day, reference §1.4.5).
@@ -105,6 +109,7 @@ impl Default for Config {
             session_secret: Secret::new(SESSION_SECRET.into()),
             session_issuer: None,
             session_audience: "authenticated".into(),
+            turnstile_secret: Secret::new(TURNSTILE_SECRET.into()),
             resend_interval: Duration::from_secs(5),
             resends_max: 4,
             answer_limit: Duration::from_secs(10),
@@ -160,6 +165,9 @@ impl Config {
             config.mail_listen = address
                 .parse()
                 .map_err(|_| invalid("SANDBOX_SMTP_ADDR", "an address and a port"))?;
+        }
+        if let Some(secret) = lookup("TURNSTILE_SECRET_KEY") {
+            config.turnstile_secret = Secret::new(secret);
         }
         config.session_issuer = lookup("SESSION_ISSUER");
         if let Some(audience) = lookup("SESSION_AUDIENCE") {

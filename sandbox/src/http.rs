@@ -1,6 +1,6 @@
 //! The routes of all fakes, and what is refused before any of them.
 //!
-//! TCP → **`router`** → `ecpay`, `payuni`, `mock`, `cashier`, `control`.
+//! TCP → **`router`** → `ecpay`, `payuni`, `mock`, `turnstile`, `cashier`, `control`.
 //!
 //! Invariant: no body is read beyond 64 KiB; an unknown path and a wrong method are problem documents.
 //! A refused checkout is answered 400 with the provider's code in the page: whether the real ones use another status
@@ -18,7 +18,7 @@ use tollgate_shared::problem::Problem;
 
 use crate::app::App;
 use crate::trade::{Provider, Trade};
-use crate::{answer, cashier, control, ecpay, form, mock, page, payuni};
+use crate::{answer, cashier, control, ecpay, form, mock, page, payuni, turnstile};
 
 const BODY_BYTES_MAX: usize = 64 * 1024;
 
@@ -40,6 +40,7 @@ pub(crate) fn router(app: App) -> Router {
         .route("/payuni/api/period/Page", post(payuni_period))
         .merge(payuni_calls())
         .route("/mock/checkout", get(mock::checkout))
+        .route("/turnstile/v0/siteverify", post(turnstile::siteverify))
         .route("/{provider}/cashier/{trade}", get(cashier::show))
         .route("/{provider}/cashier/{trade}/{button}", post(cashier::press))
         .merge(control::routes())

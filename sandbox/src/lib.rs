@@ -17,6 +17,7 @@
 //!   order numbers once in ten minutes (UPP01007). `/api/trade/{query,close,cancel}`, `/api/credit` by a stored card,
 //!   `/api/credit_bind/cancel`, `/api/period/{mdfStatus,query,Modify,exchange}`.
 //! * **Mock** (`/mock/checkout?…`): a Standard-Webhooks-signed notice.
+//! * **Turnstile** (`/turnstile/v0/siteverify`): a token is good once and for 300 s; Cloudflare's secrets for tests.
 //!
 //! Notices carry the recorded field sets. A first delivery says `交易成功`, a repeat `paid`, under a MAC of its own. Only
 //! HTTP 200 with exactly `1|OK` (PAYUNi: `OK`) stops the repeats; redirects are not followed; 10 s is the limit.
@@ -32,6 +33,7 @@
 //!
 //! # The control API (`/control/v1`, JSON, errors as problem+json)
 //! * `POST sessions` `{"sub", "email"?, "expiresInSeconds"?, "secret"?, "issuer"?, "audience"?}` → `{"token"}`
+//! * `POST turnstile` `{"hostname"?, "action"?, "ageSeconds"?}` → `{"token"}`, as the widget gives one to a page
 //! * `GET trades/{provider}/{order}`;
 //!   `POST trades/{provider}/{order}/{pay|fail|close|issue-code|pay-code|simulate|period}`
 //!   `{"method"?, "fields"?, "notify"?, "wait"?, "failed"?}` → the trade with its notices
@@ -52,7 +54,7 @@
 //! # Settings of the program `tollgate-sandbox`
 //! `LISTEN_ADDR` (127.0.0.1:8789), `SANDBOX_SMTP_ADDR` (127.0.0.1, a free port), `SANDBOX_RESEND_SECONDS` (5), `SANDBOX_RESENDS_MAX` (4),
 //! `SANDBOX_STANDARD_PORTS_ONLY`, `SANDBOX_REFUSE_SHELL_WORDS` (`on` or `off`), and Tollgate's own names:
-//! `ECPAY_*`, `PAYUNI_*`, `PAYMENT_WEBHOOK_SECRET`, `SESSION_*`.
+//! `ECPAY_*`, `PAYUNI_*`, `PAYMENT_WEBHOOK_SECRET`, `SESSION_*`, `TURNSTILE_SECRET_KEY`.
 //!
 //! # Invariants
 //! It is an independent check: it parses requests with field tables of its own and uses `tollgate_shared` for the MAC, the
@@ -86,6 +88,7 @@ mod sink;
 mod standard_webhooks;
 mod tokens;
 mod trade;
+mod turnstile;
 mod world;
 
 use std::net::SocketAddr;
@@ -98,7 +101,7 @@ use tokio::task::JoinHandle;
 use crate::app::App;
 pub use crate::config::{
     Config, ConfigError, ECPAY_HASH_IV, ECPAY_HASH_KEY, ECPAY_MERCHANT_ID, MOCK_WEBHOOK_SECRET, Merchant,
-    PAYUNI_HASH_IV, PAYUNI_HASH_KEY, PAYUNI_MERCHANT_ID, SESSION_SECRET,
+    PAYUNI_HASH_IV, PAYUNI_HASH_KEY, PAYUNI_MERCHANT_ID, SESSION_SECRET, TURNSTILE_SECRET,
 };
 pub use crate::limiter::CallLimit;
 

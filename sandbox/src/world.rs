@@ -22,6 +22,7 @@ use crate::payuni::exchange_page::Exchanges;
 use crate::sink::Sink;
 use crate::tokens::Tokens;
 use crate::trade::{Provider, Status, Trade};
+use crate::turnstile::Visitors;
 
 /// Trades in one run: at about 2 KiB each, 200 MB. They are not dropped, because a dropped order number would be free again.
 const TRADES_MAX: usize = 100_000;
@@ -120,6 +121,7 @@ pub(crate) struct World {
     pub(crate) settlement_files: OneAMinute,
     pub(crate) tokens: Tokens,
     pub(crate) exchanges: Exchanges,
+    pub(crate) visitors: Visitors,
     trades: BTreeMap<(Provider, String), Trade>,
     /// Order numbers to trade numbers, oldest first.
     orders: BTreeMap<(Provider, String), Vec<String>>,

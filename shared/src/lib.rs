@@ -9,6 +9,7 @@
 
 pub mod config;
 pub mod crypto;
+pub mod csrf;
 pub mod envelope;
 pub mod event;
 pub mod form;

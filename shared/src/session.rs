@@ -41,6 +41,8 @@ pub struct SessionRules {
 pub struct Session {
     /// The person.
     pub user: UserId,
+    /// Names the session: Supabase's `session_id`, which outlives the refresh of a token; else the person's `sub`.
+    pub id: String,
     /// When the token ends.
     pub expires_at: Timestamp,
 }
@@ -130,12 +132,13 @@ fn check_purpose(rules: &SessionRules, claims: Claims) -> Result<Session, Sessio
     if !issuer_fits || !audience_fits || is_api_key {
         return Err(SessionError::NotASession);
     }
-    let user = claims
+    let user: UserId = claims
         .sub
         .and_then(|sub| sub.parse().ok())
         .ok_or(SessionError::NotASession)?;
     let expires_at = Timestamp::from_unix_seconds(claims.exp.ok_or(SessionError::Expired)?);
-    Ok(Session { user, expires_at })
+    let id = claims.session_id.unwrap_or_else(|| user.to_string());
+    Ok(Session { user, id, expires_at })
 }
 
 fn part<T: DeserializeOwned>(encoded: &str) -> Result<T, SessionError> {
@@ -162,6 +165,7 @@ struct Claims {
     nbf: Option<i64>,
     iat: Option<i64>,
     role: Option<String>,
+    session_id: Option<String>,
 }
 
 /// RFC 7519 §4.1.3: one text or a list.

@@ -1,6 +1,6 @@
 //! The caller: idempotency keys and the token bucket of one user. A SQLite Durable Object, one a user.
 //!
-//! checkout, article → **caller** → origin. `decision` and `bucket` decide; `store` has the SQL.
+//! checkout, article → **caller** (→ `turnstile`) → origin. `decision` and `bucket` decide; `store` has the SQL.
 //!
 //! One object a user makes "is this key in flight?" a question with one answer, wherever the two requests came in.
 //! A replay or a refusal takes no token: only what reaches the origin counts.
@@ -27,9 +27,10 @@ use worker::Env;
 use self::decision::{Decision, KEPT, decide, passes, pins};
 use self::store::Store;
 use crate::answer::{self, Answer};
+use crate::config::Settings;
 use crate::origin::{self, Question, Reply, Unreachable};
 use crate::port::{self, Broken, ObjectState, Request};
-use crate::{clock, config, log, task};
+use crate::{clock, config, log, task, turnstile};
 
 pub(crate) use self::decision::Fingerprint;
 
@@ -65,6 +66,8 @@ pub(crate) struct Asked {
     pub(crate) target: Target,
     pub(crate) delivery: String,
     pub(crate) fingerprint: Fingerprint,
+    /// Of the page's widget; `None` where the route wants none, empty where the page sent none.
+    pub(crate) turnstile_token: Option<String>,
     /// The JSON that goes to the origin.
     pub(crate) body: String,
 }
@@ -143,6 +146,22 @@ async fn answer_to(user: &User, store: &Store, asked: &Asked) -> Answer {
     }
     // After this point the key is ours: it must be finished or let go.
     let settings = config::settings(&user.env);
+    let reply = match turnstile::check(&settings, asked).await {
+        Ok(()) => ask_origin(user, &settings, asked).await,
+        Err(refusal) => Err(refusal),
+    };
+    let ended = match reply.as_ref().ok().filter(|reply| pins(reply)) {
+        Some(reply) => store.finish(&asked.key, reply),
+        None => store.forget(&asked.key),
+    };
+    user.running.borrow_mut().remove(&asked.key);
+    if let Err(broken) = ended {
+        log::broken("caller-finish", &broken.0);
+    }
+    reply.map_or_else(|refusal| refusal, |reply| shown(reply, false))
+}
+
+async fn ask_origin(user: &User, settings: &Settings, asked: &Asked) -> Result<Reply, Answer> {
     let question = Question {
         method: "POST",
         path: asked.target.path(),
@@ -151,19 +170,8 @@ async fn answer_to(user: &User, store: &Store, asked: &Asked) -> Answer {
         body: asked.body.as_bytes(),
         budget_ms: BUDGET_MS,
     };
-    let reply = origin::ask(&user.env, &settings, &question, clock::now())
-        .await
-        .ok();
-    let reply = reply.filter(passes);
-    let ended = match reply.as_ref().filter(|reply| pins(reply)) {
-        Some(reply) => store.finish(&asked.key, reply),
-        None => store.forget(&asked.key),
-    };
-    user.running.borrow_mut().remove(&asked.key);
-    if let Err(broken) = ended {
-        log::broken("caller-finish", &broken.0);
-    }
-    reply.map_or_else(unreachable_origin, |reply| shown(reply, false))
+    let reply = origin::ask(&user.env, settings, &question, clock::now()).await;
+    reply.ok().filter(passes).ok_or_else(unreachable_origin)
 }
 
 /// The ladder: known key, then bucket, then the key is taken. One synchronous block.

@@ -16,6 +16,7 @@ mod sessions;
 mod sink;
 mod tokens;
 mod trades;
+mod turnstile;
 
 use axum::Router;
 use axum::body::Bytes;
@@ -73,6 +74,7 @@ impl IntoResponse for Fault {
 pub(crate) fn routes() -> Router<App> {
     Router::new()
         .route("/control/v1/sessions", post(sessions::issue))
+        .route("/control/v1/turnstile", post(turnstile::issue))
         .route("/control/v1/trades/{provider}/{order}", get(trades::show))
         .route(
             "/control/v1/trades/{provider}/{order}/{action}",

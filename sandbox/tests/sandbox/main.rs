@@ -27,3 +27,4 @@ mod query;
 mod receiver;
 mod settlement_file;
 mod stage;
+mod turnstile;

@@ -2,7 +2,7 @@
 //!
 //! `vectors` (published and recorded values) · `notices` (what a notice means) · `contract` (every provider alike) ·
 //! `checkout` (limits) · `queries` and `calls` (requests and answers) · `observed` (what polling finds) ·
-//! `stored_cards` · `settlement` (ECPay's file) · `sessions` · `settings` · `golden` (wire formats ever sent) ·
+//! `stored_cards` · `settlement` (ECPay's file) · `sessions` · `csrf` · `settings` · `golden` (wire formats ever sent) ·
 //! `differential` (the `ecpay` crate and ECPay's Node SDK) · `properties` and `smoke` (generated input).
 
 #![expect(
@@ -17,6 +17,7 @@
 mod calls;
 mod checkout;
 mod contract;
+mod csrf;
 mod differential;
 mod fixtures;
 mod golden;

@@ -79,6 +79,19 @@ fn pm_3_session_vectors() {
 }
 
 #[test]
+fn ed_6_a_session_is_named_by_its_id_and_else_by_its_person() {
+    let mut named = claims();
+    named["session_id"] = json!("6f1c2b7a-9d5e-4f60-8000-000000000001");
+    assert_eq!(
+        check(&named.to_string()).unwrap().id,
+        "6f1c2b7a-9d5e-4f60-8000-000000000001"
+    );
+    assert_eq!(check(&claims().to_string()).unwrap().id, "user-1");
+    named["session_id"] = json!(7);
+    assert_eq!(check(&named.to_string()), Err(SessionError::Malformed));
+}
+
+#[test]
 fn pm_3_supabase_api_keys_are_no_sessions_even_with_a_sub() {
     for role in ["anon", "service_role"] {
         let mut claims = claims();

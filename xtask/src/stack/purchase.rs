@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 
 use crate::clock::poll_until;
 use crate::run::program::{Programs, run_once};
+use crate::stack::settings::TURNSTILE_TOKEN;
 
 /// A customer may look away for a moment before the notice arrives.
 const SETTLE_LIMIT: Duration = Duration::from_secs(30);
@@ -25,6 +26,7 @@ pub struct Buyer {
     edge: String,
     sandbox: String,
     token: String,
+    csrf_token: String,
 }
 
 /// What checkout answered.
@@ -39,18 +41,21 @@ pub struct Checkout {
 }
 
 impl Buyer {
-    /// Signs `subject` in at the sandbox.
+    /// Signs `subject` in at the sandbox and fetches the page's token.
     pub async fn sign_in(http: &reqwest::Client, edge: &str, sandbox: &str, subject: &str) -> Result<Self> {
         let asked = http
             .post(format!("{sandbox}/control/v1/sessions"))
             .json(&json!({ "sub": subject }));
         let answer = expect_json(asked, "a session").await?;
         let token = text(&answer, "token")?;
+        let asked = http.get(format!("{edge}/csrf-token")).bearer_auth(&token);
+        let answer = expect_json(asked, "a CSRF token").await?;
         Ok(Self {
             http: http.clone(),
             edge: edge.to_owned(),
             sandbox: sandbox.to_owned(),
             token,
+            csrf_token: text(&answer, "csrfToken")?,
         })
     }
 
@@ -59,8 +64,9 @@ impl Buyer {
         let asked = self
             .http
             .post(format!("{}/api/payments/checkout", self.edge))
-            .bearer_auth(&self.token);
-        let body = json!({ "planId": plan, "provider": provider });
+            .bearer_auth(&self.token)
+            .header("x-csrf-token", &self.csrf_token);
+        let body = json!({ "planId": plan, "provider": provider, "turnstileToken": TURNSTILE_TOKEN });
         let answer = expect_json(
             asked.header("idempotency-key", idempotency_key).json(&body),
             "a checkout",

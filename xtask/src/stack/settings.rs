@@ -23,6 +23,11 @@ pub const PAYUNI_HASH_KEY: &str = "RustKatKey0123456789abcdefABCDEF";
 /// Its `HashIV`.
 pub const PAYUNI_HASH_IV: &str = "RustKatIV0123456";
 
+/// Cloudflare's secret for tests (reference D.1): the sandbox lets [`TURNSTILE_TOKEN`] and its own tokens pass.
+pub const TURNSTILE_SECRET: &str = "1x0000000000000000000000000000000AA";
+/// The token that Turnstile's widget gives under Cloudflare's site keys for tests.
+pub const TURNSTILE_TOKEN: &str = "XXXX.DUMMY.TOKEN.XXXX";
+
 /// Ports of the parts, all on the loopback address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Addresses {
@@ -43,6 +48,8 @@ pub struct Keys {
     pub handoff: String,
     /// Signs session tokens (HS256).
     pub session: String,
+    /// Makes CSRF tokens.
+    pub csrf: String,
 }
 
 impl Keys {
@@ -52,6 +59,7 @@ impl Keys {
             handoff_id: "local-1".to_owned(),
             handoff: random_hex()?,
             session: random_hex()?,
+            csrf: random_hex()?,
         })
     }
 }
@@ -64,6 +72,13 @@ pub fn edge(addresses: Addresses, keys: &Keys) -> BTreeMap<String, String> {
         ("HANDOFF_KEY_ID", &keys.handoff_id),
         ("HANDOFF_KEY", &keys.handoff),
         ("SESSION_HS256_SECRET", &keys.session),
+        ("CSRF_SECRET", &keys.csrf),
+        ("TURNSTILE_SECRET_KEY", TURNSTILE_SECRET),
+        (
+            "TURNSTILE_VERIFY_URL",
+            &format!("{}/turnstile/v0/siteverify", local(addresses.sandbox)),
+        ),
+        ("TURNSTILE_HOSTNAMES", "localhost"),
         ("ORIGIN_BASE_URL", &local(addresses.origin)),
     ]));
     settings

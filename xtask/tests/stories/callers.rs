@@ -6,8 +6,9 @@ use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use xtask::stack::{Stack, StackOptions};
 
-pub(crate) const ECPAY: &str = r#"{"planId":"pro-month","provider":"ecpay"}"#;
-const PAYUNI: &str = r#"{"planId":"pro-month","provider":"payuni"}"#;
+pub(crate) const ECPAY: &str =
+    r#"{"planId":"pro-month","provider":"ecpay","turnstileToken":"XXXX.DUMMY.TOKEN.XXXX"}"#;
+const PAYUNI: &str = r#"{"planId":"pro-month","provider":"payuni","turnstileToken":"XXXX.DUMMY.TOKEN.XXXX"}"#;
 
 /// What a checkout call was answered.
 #[derive(Debug, PartialEq)]
@@ -28,24 +29,54 @@ pub(crate) async fn token(stack: &Stack, subject: &str) -> Result<String> {
     Ok(token.context("no token")?.to_owned())
 }
 
-/// Calls checkout at `edge`, with or without a session and a key.
+/// The CSRF token of a session; `None` where the edge gives none.
+pub(crate) async fn csrf_token(http: &reqwest::Client, edge: &str, token: &str) -> Result<Option<String>> {
+    let asked = http.get(format!("{edge}/csrf-token")).bearer_auth(token);
+    let answer: Value = asked.send().await?.json().await?;
+    let token = answer.pointer("/csrfToken").and_then(Value::as_str);
+    Ok(token.map(str::to_owned))
+}
+
+/// Calls checkout at `edge` as a page does, with or without a session and a key.
 pub(crate) async fn checkout(
     http: &reqwest::Client,
     edge: &str,
     token: Option<&str>,
     key: Option<&str>,
-    body: &'static str,
+    body: &str,
 ) -> Result<Answer> {
-    let url = format!("{edge}/api/payments/checkout");
+    let csrf_token = match token {
+        Some(token) => csrf_token(http, edge, token).await?,
+        None => None,
+    };
+    let csrf_token = csrf_token.as_deref();
+    checkout_with(
+        http,
+        &format!("{edge}/api/payments/checkout"),
+        (token, key, csrf_token),
+        body,
+    )
+    .await
+}
+
+/// Calls a checkout route with these headers.
+pub(crate) async fn checkout_with(
+    http: &reqwest::Client,
+    url: &str,
+    (token, key, csrf_token): (Option<&str>, Option<&str>, Option<&str>),
+    body: &str,
+) -> Result<Answer> {
     let mut asked = http
         .post(url)
         .header("content-type", "application/json")
-        .body(body);
+        .body(body.to_owned());
     if let Some(token) = token {
         asked = asked.bearer_auth(token);
     }
-    if let Some(key) = key {
-        asked = asked.header("idempotency-key", key);
+    for (name, value) in [("idempotency-key", key), ("x-csrf-token", csrf_token)] {
+        if let Some(value) = value {
+            asked = asked.header(name, value);
+        }
     }
     let answer = asked.send().await?;
     let retry_after = answer
@@ -74,7 +105,7 @@ async fn pm_3_bad_checkout_calls_are_refused_before_anything_is_written() -> Res
         (
             Some(token.as_str()),
             Some("none"),
-            r#"{"planId":"no-such-plan"}"#,
+            r#"{"planId":"no-such-plan","turnstileToken":"XXXX.DUMMY.TOKEN.XXXX"}"#,
             404,
         ),
     ] {

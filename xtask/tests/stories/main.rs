@@ -27,3 +27,4 @@ mod subscriptions;
 mod surface;
 mod time;
 mod tokens;
+mod visitors;
