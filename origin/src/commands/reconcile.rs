@@ -1,13 +1,16 @@
 //! `tollgate reconcile payments`: every payment of some days compared with what its provider says (OP-5).
 //!
-//! main → **reconcile** → `polls::ask` → the inbox; one JSON line a difference on standard output, then a summary.
+//! main → **reconcile** → `polls` → the inbox; one JSON line a difference on standard output, then a summary.
 //!
+//! Asked about are the payments that were ordered on the days, with every period of a contract; the contracts that are older
+//! and had a period due on the days or shortly before (`contracts`); and the charges of stored cards that we sent on them.
 //! Invariants: what a provider tells goes through the inbox, as its notice would have; nothing else is changed, so a charge
 //! that only we know of is told and left to a person. Turns with the provider are waited for, so the command may take as
 //! long as there are payments times the spacing. Exit code 1 where anything differed, so that a scheduler notices.
 //! `settlement_file` compares with ECPay's file instead, and asks nobody.
 //! Failure: [`CommandError`]; a payment that could not be asked about is a difference too.
 
+mod contracts;
 mod settlement_file;
 
 use serde_json::{Value, json};
@@ -20,7 +23,8 @@ use super::{CommandError, print_line};
 use crate::Origin;
 use crate::config::Config;
 use crate::db::polls::{self, AskedPayment};
-use crate::db::{DbError, Tx};
+use crate::db::{DbError, Tx, subscriptions};
+use crate::domain::subscription::Mode;
 use crate::effects::{Undone, feed};
 use crate::gateway::limiter::{Line, Turn, turn};
 use crate::gateway::provider::Shop;
@@ -31,10 +35,10 @@ use crate::polls::{ASK_CALLS, ask};
 pub(crate) use settlement_file::{Compared, compare as compare_file};
 pub use settlement_file::{SettlementRefusal, settlement_file};
 
-/// Payments read at a time.
+/// Rows read at a time.
 const PAGE: i64 = 200;
 
-/// How a payment differs.
+/// How a payment or a charge differs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Difference {
     /// The provider says that it is paid, and we knew nothing of it; it is booked now.
@@ -43,6 +47,8 @@ pub(crate) enum Difference {
     NotBooked,
     /// It is paid here, and the provider says that it is not.
     NotPaidThere,
+    /// The provider says that it took another amount.
+    OtherAmount,
     /// The provider could not be asked.
     NotAsked,
 }
@@ -53,8 +59,60 @@ impl Difference {
             Self::Recovered => "recovered",
             Self::NotBooked => "not_booked",
             Self::NotPaidThere => "not_paid_at_provider",
+            Self::OtherAmount => "other_amount",
             Self::NotAsked => "not_asked",
         }
+    }
+}
+
+/// A difference of a payment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Found {
+    pub(crate) difference: Difference,
+    /// The provider's number of the charge, where it is one of several.
+    pub(crate) charge: Option<String>,
+    /// Why the provider could not be asked.
+    pub(crate) reason: Option<String>,
+}
+
+impl Found {
+    const fn of(difference: Difference) -> Self {
+        Self {
+            difference,
+            charge: None,
+            reason: None,
+        }
+    }
+
+    fn not_asked(undone: &Undone) -> Self {
+        Self {
+            reason: Some(reason(undone)),
+            ..Self::of(Difference::NotAsked)
+        }
+    }
+}
+
+/// How much was compared, and how much of it differed.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Tally {
+    pub(crate) asked: usize,
+    pub(crate) differences: usize,
+}
+
+impl Tally {
+    /// Prints what was found of a payment.
+    fn tell(&mut self, payment: &AskedPayment, found: &[Found]) -> std::io::Result<()> {
+        self.asked = self.asked.saturating_add(1);
+        self.differences = self.differences.saturating_add(found.len());
+        for found in found {
+            let label = found.difference.label();
+            let mut line = difference_line(label, payment, found.reason.as_deref());
+            if let (Some(members), Some(charge)) = (line.as_object_mut(), &found.charge) {
+                members.insert("charge".to_owned(), json!(charge));
+            }
+            print_line(&line)?;
+        }
+        Ok(())
     }
 }
 
@@ -62,79 +120,162 @@ impl Difference {
 pub async fn payments(config: Config, days: (Timestamp, Timestamp)) -> Result<(), CommandError> {
     let origin = Origin::new(config)?;
     let client = Client::new()?;
-    let mut differences = 0_usize;
-    let mut asked = 0_usize;
+    let tally = compare_days(&origin, &client, days).await?;
+    print_line(&json!({ "event": "reconciled", "payments": tally.asked, "differences": tally.differences }))?;
+    if tally.differences == 0 {
+        Ok(())
+    } else {
+        Err(CommandError::Differences(tally.differences))
+    }
+}
+
+/// Compares everything of some days and prints what differs.
+pub(crate) async fn compare_days(
+    origin: &Origin,
+    client: &Client,
+    days: (Timestamp, Timestamp),
+) -> Result<Tally, CommandError> {
+    let mut tally = Tally::default();
+    ordered_payments(origin, client, days, &mut tally).await?;
+    contracts::older(origin, client, days, &mut tally).await?;
+    sent_charges(origin, client, days, &mut tally).await?;
+    Ok(tally)
+}
+
+async fn ordered_payments(
+    origin: &Origin,
+    client: &Client,
+    days: (Timestamp, Timestamp),
+    tally: &mut Tally,
+) -> Result<(), CommandError> {
     let mut after = (days.0, PaymentId::from_uuid(Uuid::nil()));
     loop {
         let page = |tx: Tx| async move { polls::between(&tx, days, after, PAGE).await };
         let payments = origin.database.run_tx("reconcile_payments", page).await?;
         for payment in &payments {
-            asked = asked.saturating_add(1);
-            if let Some((difference, reason)) = compare(&origin, &client, payment).await? {
-                differences = differences.saturating_add(1);
-                tell(payment, difference, reason.as_deref())?;
-            }
+            tally.tell(payment, &compare(origin, client, payment).await?)?;
         }
         match payments.last() {
             Some(last) => after = (last.ordered_at, last.id),
-            None => break,
+            None => return Ok(()),
         }
-    }
-    print_line(&json!({ "event": "reconciled", "payments": asked, "differences": differences }))?;
-    if differences == 0 {
-        Ok(())
-    } else {
-        Err(CommandError::Differences(differences))
     }
 }
 
-/// Asks about a payment, feeds what is told, and says how the two differ, with the reason where it could not be asked.
+async fn sent_charges(
+    origin: &Origin,
+    client: &Client,
+    days: (Timestamp, Timestamp),
+    tally: &mut Tally,
+) -> Result<(), CommandError> {
+    let mut after = (days.0, Uuid::nil());
+    loop {
+        let page = |tx: Tx| async move { polls::charges_between(&tx, days, after, PAGE).await };
+        let charges = origin.database.run_tx("reconcile_charges", page).await?;
+        for charge in &charges {
+            let found = compare_order(origin, client, &charge.payment, Row::Charge(charge.id)).await?;
+            tally.tell(&charge.payment, &found)?;
+        }
+        match charges.last() {
+            Some(last) => after = (last.payment.ordered_at, last.id),
+            None => return Ok(()),
+        }
+    }
+}
+
+/// Asks about a payment, feeds what is told, and says how the two differ; of a contract, charge by charge.
 pub(crate) async fn compare(
     origin: &Origin,
     client: &Client,
     payment: &AskedPayment,
-) -> Result<Option<(Difference, Option<String>)>, DbError> {
-    match ask_and_feed(origin, client, payment).await {
-        Ok(paid_there) => {
-            let id = payment.id;
-            let find = |tx: Tx| async move { polls::find(&tx, id).await };
-            let now_known = origin.database.run_tx("reconcile_payment", find).await?;
-            let after = now_known.map_or(Minor::ZERO, |known| known.settled_minor);
-            Ok(difference(payment.settled_minor, after, paid_there).map(|difference| (difference, None)))
-        }
-        Err(undone) => Ok(Some((Difference::NotAsked, Some(reason(&undone))))),
+) -> Result<Vec<Found>, DbError> {
+    let id = payment.id;
+    let find = |tx: Tx| async move { subscriptions::of_payment(&tx, id).await };
+    let subscription = origin.database.run_tx("reconcile_subscription", find).await?;
+    match subscription.filter(|subscription| subscription.mode == Mode::ProviderRun) {
+        Some(contract) => contracts::compare(origin, client, payment, &contract).await,
+        None => compare_order(origin, client, payment, Row::Payment(id)).await,
     }
 }
 
-fn difference(before: Minor, after: Minor, paid_there: bool) -> Option<Difference> {
-    match (before > Minor::ZERO, after > Minor::ZERO, paid_there) {
+/// Where it stands what became of an order.
+#[derive(Debug, Clone, Copy)]
+enum Row {
+    Payment(PaymentId),
+    /// A charge of a stored card.
+    Charge(Uuid),
+}
+
+async fn settled(origin: &Origin, row: Row) -> Result<Minor, DbError> {
+    let find = |tx: Tx| async move {
+        Ok::<_, DbError>(match row {
+            Row::Payment(id) => polls::find(&tx, id).await?,
+            Row::Charge(id) => polls::find_charge(&tx, id).await?.map(|charge| charge.payment),
+        })
+    };
+    let found = origin.database.run_tx("reconcile_payment", find).await?;
+    Ok(found.map_or(Minor::ZERO, |known| known.settled_minor))
+}
+
+/// Asks about one order by its number.
+async fn compare_order(
+    origin: &Origin,
+    client: &Client,
+    payment: &AskedPayment,
+    row: Row,
+) -> Result<Vec<Found>, DbError> {
+    Ok(match ask_and_feed(origin, client, payment).await {
+        Ok(paid_there) => {
+            let after = settled(origin, row).await?;
+            difference(payment, after, paid_there)
+                .map(Found::of)
+                .into_iter()
+                .collect()
+        }
+        Err(undone) => vec![Found::not_asked(&undone)],
+    })
+}
+
+fn difference(before: &AskedPayment, after: Minor, paid_there: bool) -> Option<Difference> {
+    // Given up before its capture, a charge is "canceled" at the provider; that is what was wanted.
+    let is_returned = before.refunded_minor >= before.settled_minor;
+    match (
+        before.settled_minor > Minor::ZERO,
+        after > Minor::ZERO,
+        paid_there,
+    ) {
         (true, _, true) | (false, false, false) => None,
-        (true, _, false) => Some(Difference::NotPaidThere),
+        (true, _, false) => (!is_returned).then_some(Difference::NotPaidThere),
         (false, true, _) => Some(Difference::Recovered),
         (false, false, true) => Some(Difference::NotBooked),
     }
 }
 
 async fn ask_and_feed(origin: &Origin, client: &Client, payment: &AskedPayment) -> Result<bool, Undone> {
-    let shop = payment
-        .merchant
-        .as_ref()
-        .and_then(|merchant: &MerchantId| Shop::of(origin, &payment.provider, merchant))
-        .ok_or_else(|| Undone::Never("its shop is not configured here".to_owned()))?;
-    let mut line = wait_for_turn(origin, client, shop).await?;
+    let shop = shop(origin, payment)?;
+    let mut line = wait_for_turn(origin, client, shop, ASK_CALLS).await?;
     let told = ask(&mut line, shop, &payment.order, origin.clock.now()).await?;
     feed(origin, shop, &told.observations).await?;
     Ok(told.paid)
+}
+
+fn shop<'a>(origin: &'a Origin, payment: &AskedPayment) -> Result<Shop<'a>, Undone> {
+    payment
+        .merchant
+        .as_ref()
+        .and_then(|merchant: &MerchantId| Shop::of(origin, &payment.provider, merchant))
+        .ok_or_else(|| Undone::Never("its shop is not configured here".to_owned()))
 }
 
 async fn wait_for_turn<'a>(
     origin: &'a Origin,
     client: &'a Client,
     shop: Shop<'a>,
+    calls: u32,
 ) -> Result<Line<'a>, DbError> {
     let mut held = None;
     loop {
-        let at = match turn(origin, client, shop, ASK_CALLS, held).await? {
+        let at = match turn(origin, client, shop, calls, held).await? {
             Turn::Now(line) => return Ok(line),
             Turn::From(at) => {
                 held = Some(at);
@@ -157,10 +298,6 @@ fn reason(undone: &Undone) -> String {
     }
 }
 
-fn tell(payment: &AskedPayment, difference: Difference, reason: Option<&str>) -> std::io::Result<()> {
-    print_line(&difference_line(difference.label(), payment, reason))
-}
-
 /// A difference, as every reconciliation prints it.
 fn difference_line(label: &str, payment: &AskedPayment, reason: Option<&str>) -> Value {
     json!({
@@ -178,25 +315,41 @@ fn difference_line(label: &str, payment: &AskedPayment, reason: Option<&str>) ->
 
 #[cfg(test)]
 mod tests {
-    use tollgate_shared::money::Minor;
+    use tollgate_shared::id::PaymentId;
+    use tollgate_shared::money::{Minor, Money};
+    use tollgate_shared::time::Timestamp;
+    use uuid::Uuid;
 
     use super::{Difference, difference};
+    use crate::db::polls::AskedPayment;
+
+    fn payment(settled_minor: i64, refunded_minor: i64) -> AskedPayment {
+        AskedPayment {
+            id: PaymentId::from_uuid(Uuid::nil()),
+            provider: "ecpay".to_owned(),
+            merchant: None,
+            order: "O1".parse().unwrap(),
+            ordered_at: Timestamp::from_unix_ms(0),
+            price: Money::twd(300),
+            settled_minor: Minor::new(settled_minor),
+            refunded_minor: Minor::new(refunded_minor),
+        }
+    }
 
     #[test]
     fn op_5_both_sides_agree_or_it_is_told_how_they_do_not() {
-        let (none, some) = (Minor::ZERO, Minor::new(300));
-        for (before, after, paid_there, expected) in [
-            (none, none, false, None),
-            (some, some, true, None),
-            (none, some, true, Some(Difference::Recovered)),
-            (none, none, true, Some(Difference::NotBooked)),
-            (some, some, false, Some(Difference::NotPaidThere)),
+        for (before, refunded, after, paid_there, expected) in [
+            (0, 0, 0, false, None),
+            (300, 0, 300, true, None),
+            (0, 0, 300, true, Some(Difference::Recovered)),
+            (0, 0, 0, true, Some(Difference::NotBooked)),
+            (300, 0, 300, false, Some(Difference::NotPaidThere)),
+            (300, 299, 300, false, Some(Difference::NotPaidThere)),
+            (300, 300, 300, false, None),
+            (300, 300, 300, true, None),
         ] {
-            assert_eq!(
-                difference(before, after, paid_there),
-                expected,
-                "{before} {after} {paid_there}"
-            );
+            let found = difference(&payment(before, refunded), Minor::new(after), paid_there);
+            assert_eq!(found, expected, "{before} {refunded} {after} {paid_there}");
         }
     }
 }

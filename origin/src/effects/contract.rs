@@ -14,6 +14,7 @@ use crate::db::subscriptions::{self, Subscription, facts};
 use crate::db::{DbError, Tx};
 use crate::domain::subscription::{EndReason, Fact, Noted, What};
 use crate::gateway::provider::Shop;
+use crate::polls::contract_number;
 use crate::subscriptions::{NewFact, SubscriptionId, note_fact};
 
 /// A subscription, and where its contract is.
@@ -36,9 +37,7 @@ pub(super) async fn load<'a>(desk: Desk<'a>, payload: &Value) -> Result<Contract
 impl Contract<'_> {
     /// PAYUNi's number of the contract, which its first notice told.
     pub(super) fn number(&self) -> Result<ProviderPaymentId, Undone> {
-        let told = self.subscription.contract_number.as_deref();
-        told.and_then(|number| number.parse().ok())
-            .ok_or_else(|| Undone::Again("the provider's number of the contract is not known yet".to_owned()))
+        contract_number(&self.subscription)
     }
 
     /// Whether it was over when it was loaded.

@@ -15,11 +15,12 @@ use tollgate_shared::provider::payuni::Payuni;
 use tollgate_shared::provider::payuni::period_calls::{self, PeriodChange, PeriodChangeReply};
 
 use super::contract::{Contract, is_answered, known, load, note_end};
-use super::subscription_poll::{LOOK_CALLS, look};
+use super::subscription_poll::look;
 use super::{Desk, Undone, unreadable};
 use crate::domain::subscription::EndReason;
 use crate::gateway::limiter::Line;
 use crate::gateway::provider::Shop;
+use crate::polls::CONTRACT_CALLS;
 
 /// Asks for one attempt.
 pub(super) async fn make(desk: Desk<'_>, payload: &Value) -> Result<(), Undone> {
@@ -33,7 +34,7 @@ pub(super) async fn make(desk: Desk<'_>, payload: &Value) -> Result<(), Undone> 
     let is_repeat = desk.attempts > 1;
     // The attempt, a look after it, and one before it where it may have been heard already.
     let looks = if is_repeat { 2 } else { 1 };
-    let calls = LOOK_CALLS.saturating_mul(looks).saturating_add(1);
+    let calls = CONTRACT_CALLS.saturating_mul(looks).saturating_add(1);
     let mut line = desk.line(contract.shop, calls).await?;
     if is_repeat {
         look(desk, &mut line, &contract).await?;

@@ -25,6 +25,7 @@ mod permutations;
 mod provider;
 mod provider_limits;
 mod purchases;
+mod reconciliation;
 mod refunds;
 mod schedule;
 mod service;

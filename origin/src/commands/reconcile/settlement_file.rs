@@ -250,7 +250,7 @@ fn both_sides(found: &Found<'_>) -> Map<String, Value> {
     let members = [
         ("line", json!(there.map(|line| line.line))),
         ("tradeNo", json!(there.map(|line| line.trade_no.to_string()))),
-        ("chargeHere", json!(here.map(|charge| &charge.number))),
+        ("charge", json!(here.map(|charge| &charge.number))),
         ("chargedHere", json!(here.map(|charge| get(charge.settled_minor)))),
         (
             "chargedThere",

@@ -179,6 +179,16 @@ pub(crate) async fn find(tx: &Tx, id: SubscriptionId) -> Result<Option<Subscript
     one(tx, &format!("{} where subscription.id = $1", select()), id).await
 }
 
+/// Reads the subscription of a payment without locking it, if the payment is one's.
+pub(crate) async fn of_payment(tx: &Tx, payment: PaymentId) -> Result<Option<Subscription>, DbError> {
+    let sql = format!("{} where subscription.payment_id = $1", select());
+    tx.query_opt(&sql, &[&payment.as_uuid()])
+        .await?
+        .as_ref()
+        .map(read)
+        .transpose()
+}
+
 async fn one(tx: &Tx, sql: &str, id: SubscriptionId) -> Result<Option<Subscription>, DbError> {
     tx.query_opt(sql, &[&id.as_uuid()])
         .await?
