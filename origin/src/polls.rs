@@ -5,11 +5,14 @@
 //!
 //! Invariant: nothing is concluded here; what moves money goes through the inbox. Not here: when to ask.
 
+use std::collections::BTreeMap;
+
 use tollgate_shared::id::{OrderNumber, ProviderPaymentId};
 use tollgate_shared::provider::Observation;
 use tollgate_shared::provider::ecpay::query::{self, Query, TradeStatus};
 use tollgate_shared::provider::ecpay::{Ecpay, period_info};
-use tollgate_shared::provider::payuni::{Payuni, period_calls, trade_calls};
+use tollgate_shared::provider::payuni::period_calls::{self, PeriodSchedule};
+use tollgate_shared::provider::payuni::{Payuni, trade_calls};
 use tollgate_shared::provider::{ecpay, payuni};
 use tollgate_shared::time::Timestamp;
 
@@ -85,6 +88,8 @@ pub(crate) struct ToldOfContract {
     pub(crate) end: Option<EndReason>,
     /// Charges of an unsigned answer that the signed one does not cover yet.
     pub(crate) unvouched: usize,
+    /// Periods whose newest attempt was refused, and when, where a schedule shows them (PAYUNi).
+    pub(crate) refused: BTreeMap<u32, Timestamp>,
 }
 
 /// Asks about a contract.
@@ -130,6 +135,7 @@ async fn contract_at_ecpay(
         end: has_begun.then(|| ecpay_end(&info)).flatten(),
         observations: found.told,
         unvouched: found.unvouched,
+        refused: BTreeMap::new(),
     })
 }
 
@@ -146,7 +152,15 @@ async fn contract_at_payuni(
         observations: payuni::observe::periods(payuni, &answer).map_err(unreadable)?,
         end: payuni_end(&schedule),
         unvouched: 0,
+        refused: refused(&schedule),
     })
+}
+
+fn refused(schedule: &PeriodSchedule) -> BTreeMap<u32, Timestamp> {
+    let refused = schedule.periods.iter().filter(|period| period.failed);
+    refused
+        .filter_map(|period| Some((period.number, period.updated_at?)))
+        .collect()
 }
 
 fn unreadable(error: impl std::error::Error + 'static) -> Undone {

@@ -19,7 +19,7 @@ use crate::db::subscriptions::due;
 use crate::db::{DbError, Tx};
 use crate::entropy;
 use crate::gateway::limiter::Line;
-use crate::polls::{CONTRACT_CALLS, ask_contract};
+use crate::polls::{CONTRACT_CALLS, ToldOfContract, ask_contract};
 
 /// After this long without an attempt, and the provider's word that there was none, somebody has to look.
 const MISSING: Duration = Duration::from_hours(24 * 3);
@@ -28,11 +28,15 @@ const MISSING: Duration = Duration::from_hours(24 * 3);
 pub(super) async fn make(desk: Desk<'_>, payload: &Value) -> Result<(), Undone> {
     let contract = load(desk, payload).await?;
     let mut line = desk.line(contract.shop, CONTRACT_CALLS).await?;
-    look(desk, &mut line, &contract).await
+    look(desk, &mut line, &contract).await.map(drop)
 }
 
 /// Asks about a contract and writes down what is told.
-pub(super) async fn look(desk: Desk<'_>, line: &mut Line<'_>, contract: &Contract<'_>) -> Result<(), Undone> {
+pub(super) async fn look(
+    desk: Desk<'_>,
+    line: &mut Line<'_>,
+    contract: &Contract<'_>,
+) -> Result<ToldOfContract, Undone> {
     let now = desk.origin.clock.now();
     let told = ask_contract(line, contract.shop, &contract.subscription, now).await?;
     super::feed(desk.origin, contract.shop, &told.observations).await?;
@@ -48,7 +52,8 @@ pub(super) async fn look(desk: Desk<'_>, line: &mut Line<'_>, contract: &Contrac
             told.unvouched
         )));
     }
-    tell_missing(desk, contract, now).await
+    tell_missing(desk, contract, now).await?;
+    Ok(told)
 }
 
 /// A charge that was due days ago, and of which the provider shows no attempt now that it was asked.

@@ -4,9 +4,12 @@
 //! once; ECPay's result comes as a notice or is found by polling.
 //!
 //! Invariants: nothing here charges beside the provider. An earlier attempt of the same row may have been heard, so before
-//! the request is repeated the provider is asked whether it was. A contract that stopped is a fact; any other refusal
-//! ends the row dead with the provider's words, and the schedule goes on to its next slot.
+//! the request is repeated the provider is asked whether it was. A contract that stopped is a fact, and so is an attempt that
+//! the bank refused, of which PAYUNi's schedule then shows the time; any other refusal ends the row dead with the
+//! provider's words, and the schedule goes on to its next slot.
 //! Not here: when to try (`domain::subscription::dunning`).
+
+use std::time::Duration;
 
 use serde_json::Value;
 use tollgate_shared::provider::ecpay::Ecpay;
@@ -17,10 +20,15 @@ use tollgate_shared::provider::payuni::period_calls::{self, PeriodChange, Period
 use super::contract::{Contract, is_answered, known, load, note_end};
 use super::subscription_poll::look;
 use super::{Desk, Undone, unreadable};
+use crate::db::Tx;
 use crate::domain::subscription::EndReason;
 use crate::gateway::limiter::Line;
 use crate::gateway::provider::Shop;
 use crate::polls::CONTRACT_CALLS;
+use crate::subscriptions::{RefusedRetry, note_refused_retry};
+
+/// How far the provider's clock may be behind ours.
+const CLOCKS_APART: Duration = Duration::from_mins(1);
 
 /// Asks for one attempt.
 pub(super) async fn make(desk: Desk<'_>, payload: &Value) -> Result<(), Undone> {
@@ -62,7 +70,7 @@ async fn at_ecpay(
     match period_action::reply(ecpay, order, &answer).map_err(unreadable)? {
         PeriodActionReply::Done => Ok(()),
         // Why it stopped stands in its log.
-        PeriodActionReply::AlreadyStopped => look(desk, line, contract).await,
+        PeriodActionReply::AlreadyStopped => look(desk, line, contract).await.map(drop),
         PeriodActionReply::NotFound => {
             note_end(desk, contract.subscription.id, EndReason::ProviderStopped, now).await
         }
@@ -80,10 +88,11 @@ async fn at_payuni(
 ) -> Result<(), Undone> {
     let (number, change) = (contract.number()?, PeriodChange::Reauth { period });
     let request = super::keys(period_calls::change_request(payuni, base_url, &number, change))?;
+    let asked_at = desk.origin.clock.now();
     // A bank is asked, which takes longer than a question.
     let answer = line.charge(&request).await?;
     match period_calls::change_reply(payuni, &answer).map_err(unreadable)? {
-        PeriodChangeReply::Done { .. } => look(desk, line, contract).await,
+        PeriodChangeReply::Done { .. } => look(desk, line, contract).await.map(drop),
         // Its notice comes, or polling finds it.
         PeriodChangeReply::Undecided => Ok(()),
         PeriodChangeReply::AlreadyEnded | PeriodChangeReply::NotFound => {
@@ -91,11 +100,32 @@ async fn at_payuni(
             note_end(desk, contract.subscription.id, EndReason::ProviderStopped, now).await
         }
         PeriodChangeReply::Refused { code, message } => {
-            look(desk, line, contract).await?;
+            let told = look(desk, line, contract).await?;
             if is_answered(&known(desk, contract.subscription.id).await?) {
                 return Ok(());
             }
-            Err(Undone::Never(format!("PAYUNi {code}: {message}")))
+            let tried_at = told.refused.get(&period).copied();
+            match tried_at.filter(|at| at.plus(CLOCKS_APART) >= asked_at) {
+                Some(tried_at) => {
+                    let refused = RefusedRetry {
+                        key: format!("retry:{}", desk.lease.0),
+                        period,
+                        code,
+                        message,
+                        tried_at,
+                    };
+                    note(desk, contract, &refused).await
+                }
+                None => Err(Undone::Never(format!("PAYUNi {code}: {message}"))),
+            }
         }
     }
+}
+
+/// The bank refused: an answer to what we asked for.
+async fn note(desk: Desk<'_>, contract: &Contract<'_>, refused: &RefusedRetry) -> Result<(), Undone> {
+    let (id, now) = (contract.subscription.id, desk.origin.clock.now());
+    let context = desk.origin.subscriptions();
+    let note = |tx: Tx| async move { note_refused_retry(&tx, context, id, refused, now).await };
+    Ok(desk.origin.database.run_tx("retry_refused", note).await?)
 }

@@ -1,6 +1,7 @@
 //! An attempt to charge a subscription, as apply learns of it from a notice, a poll or the answer to our own charge.
 //!
 //! apply (settle, decline, refund) → **`note_attempt`** → `subscription_payments`, `period_transactions` → refold.
+//! `effects::subscription_retry` → **`note_refused_retry`** → the same, of an attempt that no notice has told yet.
 //!
 //! Invariants: whoever tells of an attempt, it is one row and starts the same dunning (OP-5); the money is booked before,
 //! and the user recomputed after, by the caller. A payment that is no subscription's changes nothing here.
@@ -8,15 +9,17 @@
 
 use tollgate_shared::event::{Charge, Decline, Period};
 use tollgate_shared::provider::{CHARGE_BY_HAND, CHARGE_REPLY, Hardness, decline_hardness};
+use tollgate_shared::time::Timestamp;
 
-use super::refold::refold_row;
+use super::refold::{refold, refold_row};
+use super::{Context, SubscriptionId};
 use crate::apply::Step;
-use crate::db::DbError;
 use crate::db::payments::Payment;
 use crate::db::plans;
 use crate::db::subscriptions::attempts::{self, NewAttempt, NewPeriod};
 use crate::db::subscriptions::charges::{self, Purpose, Sent};
 use crate::db::subscriptions::{self, Subscription};
+use crate::db::{DbError, Tx};
 use crate::domain::subscription::Mode;
 use crate::entropy;
 
@@ -149,7 +152,7 @@ async fn write(
 ) -> Result<(), DbError> {
     let mut new = new_attempt(step, subscription, sent, attempt)?;
     new.period_order_no = period_order_no(step, subscription, sent, &new);
-    attempts::upsert(step.tx, subscription.id, &new, step.now).await?;
+    insert(step.tx, subscription, &new, step.now).await?;
     let period = period_of(attempt);
     let Some(order_no) = &new.period_order_no else {
         return Ok(());
@@ -170,6 +173,81 @@ async fn write(
         auth_time: new.occurred_at,
     };
     attempts::upsert_period(step.tx, subscription.id, &row, step.now).await
+}
+
+/// Writes an attempt, unless it is another telling of a known refusal: where the provider runs the contract, one may be told
+/// with its number and without (ECPay's log, PAYUNi's schedule), in either order.
+async fn insert(
+    tx: &Tx,
+    subscription: &Subscription,
+    new: &NewAttempt,
+    now: Timestamp,
+) -> Result<(), DbError> {
+    let may_be_known = new.status == "failed" && subscription.mode == Mode::ProviderRun;
+    let is_known = may_be_known
+        && match new.provider_payment_id {
+            Some(_) => attempts::take_number(tx, subscription.id, new).await?,
+            None => attempts::is_retold(tx, subscription.id, new).await?,
+        };
+    if is_known {
+        return Ok(());
+    }
+    attempts::upsert(tx, subscription.id, new, now).await
+}
+
+/// A refusal that the provider told in its answer to our asking for another attempt, before any notice.
+#[derive(Debug, Clone)]
+pub(crate) struct RefusedRetry {
+    /// Names the request, so that a repeat of it is the same refusal.
+    pub(crate) key: String,
+    /// Which period.
+    pub(crate) period: u32,
+    /// The provider's code.
+    pub(crate) code: String,
+    /// The provider's words.
+    pub(crate) message: String,
+    /// When it was tried, as the provider says.
+    pub(crate) tried_at: Timestamp,
+}
+
+/// Notes that another attempt was made and refused. Its notice, which has the number, takes the row over when it comes.
+pub(crate) async fn note_refused_retry(
+    tx: &Tx,
+    context: Context<'_>,
+    id: SubscriptionId,
+    refused: &RefusedRetry,
+    now: Timestamp,
+) -> Result<(), DbError> {
+    let Some(subscription) = subscriptions::lock(tx, id).await? else {
+        return Ok(());
+    };
+    let new = NewAttempt {
+        id: entropy::uuid_v7(now)?,
+        key: format!("failed:{}", refused.key),
+        period_number: Some(refused.period),
+        period_order_no: Some(format!("{}_{}", subscription.order, refused.period)),
+        provider_payment_id: None,
+        amount_minor: None,
+        status: "failed",
+        error_code: Some(cut(&refused.code)),
+        error_message: Some(cut(&refused.message)),
+        hard: false,
+        found_by: FoundBy::Charge.label(),
+        occurred_at: refused.tried_at,
+        retries_max: retries_max(context),
+    };
+    insert(tx, &subscription, &new, now).await?;
+    refold(tx, context, &subscription, now).await?;
+    Ok(())
+}
+
+fn cut(text: &str) -> String {
+    text.chars().take(MESSAGE_CHARACTERS_MAX).collect()
+}
+
+/// How many retries the schedule has.
+fn retries_max(context: Context<'_>) -> i32 {
+    i32::try_from(context.policy.retry_days.len()).unwrap_or(i32::MAX)
 }
 
 const fn period_of(attempt: Attempt<'_>) -> Option<&Period> {
@@ -197,7 +275,6 @@ fn new_attempt(
     let money = charge
         .map(|charge| charge.money)
         .or_else(|| decline.and_then(|decline| decline.money));
-    let cut = |text: &str| text.chars().take(MESSAGE_CHARACTERS_MAX).collect::<String>();
     Ok(NewAttempt {
         id: entropy::uuid_v7(step.now)?,
         key: match charge {
@@ -216,7 +293,7 @@ fn new_attempt(
         hard: decline.is_some_and(|decline| decline_hardness(decline) == Hardness::Hard),
         found_by: step.found_by.label(),
         occurred_at: step.occurred_at(),
-        retries_max: i32::try_from(step.subscriptions.policy.retry_days.len()).unwrap_or(i32::MAX),
+        retries_max: retries_max(step.subscriptions),
     })
 }
 

@@ -27,7 +27,7 @@ use crate::db::DbError;
 use crate::db::Retry;
 use crate::domain::subscription::Policy;
 
-pub(crate) use self::attempt::{Attempt, FoundBy, note_attempt};
+pub(crate) use self::attempt::{Attempt, FoundBy, RefusedRetry, note_attempt, note_refused_retry};
 pub(crate) use self::by_hand::{Decision, Ended, HeldCharge, SettleError, settle_charge, tell_held};
 pub(crate) use self::change::{CancelWhen, cancel, card_changed, note_fact, pause, resume, retry_now};
 pub(crate) use self::id::SubscriptionId;

@@ -109,6 +109,40 @@ async fn ec_2_a_retry_whose_mark_was_lost_is_not_asked_for_twice() {
 }
 
 #[tokio::test]
+async fn ec_2_a_retry_that_the_bank_declines_is_made_and_known_though_its_notice_is_lost() {
+    let counterpart = Counterpart::start().await;
+    let bought = counterpart.subscribe("payuni").await;
+    let declines = format!("contracts/{}/declines", bought.order);
+    counterpart
+        .control(&declines, serde_json::json!({ "card": "bad" }))
+        .await;
+    for _ in 0..42 {
+        counterpart.after(DAY).await;
+    }
+    assert_eq!(
+        counterpart.effects("subscription_retry").await,
+        ["done", "done", "done"]
+    );
+    let view = counterpart.view(bought.id).await;
+    let days: Vec<String> = view
+        .attempts
+        .iter()
+        .filter(|attempt| attempt.status == "failed")
+        .map(|attempt| attempt.occurred_at.clone())
+        .collect();
+    assert_eq!(days.len(), 4, "the charge and three retries: {days:?}");
+    let codes: Vec<_> = view.attempts[2..]
+        .iter()
+        .map(|attempt| attempt.error_code.is_some())
+        .collect();
+    assert_eq!(codes, [true, true, true]);
+    let contract = counterpart.contract(&bought.order).await;
+    let charges = contract["charges"].as_array().unwrap().len();
+    assert_eq!(charges, 5, "the provider tried no more often: {contract}");
+    assert_eq!(counterpart.stage.count("ledger transactions").await, 1);
+}
+
+#[tokio::test]
 async fn pu_6_an_end_is_asked_for_at_the_provider_and_asking_twice_is_no_failure() {
     for provider in ["ecpay", "payuni"] {
         let counterpart = Counterpart::start().await;

@@ -179,6 +179,35 @@ async fn ec_6_an_attempt_shows_when_it_is_tried_again() {
 }
 
 #[tokio::test]
+async fn op_5_one_refusal_told_with_its_number_and_without_is_one_row_in_either_order() {
+    let at = "2026/12/21 06:00:00";
+    let tellings = [("0", "10100058"), ("0", "0"), ("777", "10100058")];
+    let mut rows = Vec::new();
+    for order in [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]] {
+        let contract = Contract::begin().await;
+        contract.at("2026/12/21 07:00:00").await;
+        for index in order {
+            let (gwsr, code) = tellings[index];
+            let told = Ecpay::period(&contract.order, 300, gwsr, at, 1).with("RtnCode", code);
+            contract.stage.apply(&told.signed()).await;
+        }
+        let attempts = look::rows(&contract.stage.admin, "subscription_payments").await;
+        let refused: Vec<_> = attempts.iter().filter(|row| row["status"] == "failed").collect();
+        assert_eq!(refused.len(), 1, "{order:?}: {refused:?}");
+        let row = refused[0];
+        rows.push((row["provider_payment_id"].clone(), row["error_code"].clone()));
+        assert!(row["attempt_key"].as_str().unwrap().contains(":777:"), "{row}");
+        assert!(contract.line().await.contains("failures=1"), "{order:?}");
+        // Another day is another attempt.
+        let again = contract.refused("0", "2026/12/22 06:00:00");
+        contract.stage.apply(&again).await;
+        assert!(contract.line().await.contains("failures=2"), "{order:?}");
+    }
+    let expected = (json!("777"), json!("10100058"));
+    assert!(rows.iter().all(|row| *row == expected), "{rows:?}");
+}
+
+#[tokio::test]
 async fn ec_9_a_failure_that_is_told_late_gives_grace_from_when_it_was_told() {
     let contract = Contract::begin().await;
     contract.at("2026/12/23 09:00:00").await;

@@ -82,6 +82,54 @@ pub(crate) async fn upsert(
     Ok(())
 }
 
+/// Refusals that may be another telling of the same: of the same day in Taiwan, and of no other period. The rules read them as
+/// one (`domain::subscription::facts`).
+const SAME_REFUSAL: &str = "known.subscription_id = $1 and known.status = 'failed' \
+     and (known.occurred_at at time zone 'Asia/Taipei')::date = ($2::timestamptz at time zone 'Asia/Taipei')::date \
+     and (known.period_number is null or $3::integer is null or known.period_number = $3)";
+
+/// Whether a refusal without a number is another telling of one that is known.
+pub(crate) async fn is_retold(tx: &Tx, id: SubscriptionId, new: &NewAttempt) -> Result<bool, DbError> {
+    let sql = format!("select from tollgate.subscription_payments known where {SAME_REFUSAL} limit 1");
+    let (at, period) = (Instant(new.occurred_at), new.period_number.map(count));
+    let known = tx.query_opt(&sql, &[&id.as_uuid(), &at, &period]).await?;
+    Ok(known.is_some())
+}
+
+/// A refusal that was known without its number, and is told with it now: the row becomes that of this telling, so that
+/// either order leaves the same. `false` where there is none.
+pub(crate) async fn take_number(tx: &Tx, id: SubscriptionId, new: &NewAttempt) -> Result<bool, DbError> {
+    let sql = format!(
+        "update tollgate.subscription_payments attempt set attempt_key = $4, period_number = coalesce($3, attempt.period_number), \
+         period_order_no = coalesce($5, attempt.period_order_no), provider_payment_id = $6, \
+         amount = coalesce($7, attempt.amount), error_code = $8, error_message = $9, hard_decline = $10, \
+         found_by = $11, occurred_at = $2 \
+         where attempt.id = (select known.id from tollgate.subscription_payments known where {SAME_REFUSAL} \
+             and known.provider_payment_id is null order by known.occurred_at, known.attempt_key limit 1) \
+         and not exists (select from tollgate.subscription_payments same \
+             where same.subscription_id = $1 and same.attempt_key = $4)"
+    );
+    let taken = tx
+        .execute(
+            &sql,
+            &[
+                &id.as_uuid(),
+                /* occurred_at */ &Instant(new.occurred_at),
+                /* period_number */ &new.period_number.map(count),
+                /* attempt_key */ &new.key,
+                /* period_order_no */ &new.period_order_no,
+                /* provider_payment_id */ &new.provider_payment_id,
+                /* amount */ &new.amount_minor,
+                /* error_code */ &new.error_code,
+                /* error_message */ &new.error_message,
+                /* hard_decline */ &new.hard,
+                /* found_by */ &new.found_by,
+            ],
+        )
+        .await?;
+    Ok(taken == 1)
+}
+
 /// We paid a charge back: its attempt and its period say so. What that makes of the subscription is the sweep's to say, at
 /// once. A payment that is no subscription's changes nothing here.
 pub(crate) async fn take_back(

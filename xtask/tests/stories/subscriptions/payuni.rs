@@ -54,10 +54,7 @@ async fn ec_9_a_contract_at_payuni_is_mended_found_and_brought_back() -> Result<
     let numbers = "select count(distinct period.period_trade_no) from tollgate.period_transactions period \
                    where period.status = 'paid' and period.this_period in (1, 3)";
     assert_eq!(shop.books.count(numbers).await?, 3, "a number of each contract");
-    shop.nothing_waits().await?;
-    // A reauth that the bank declines may end as refused by PAYUNi, with its words for an operator; nothing else is given up.
-    for dead in shop.dead_effects().await? {
-        assert!(dead.starts_with("subscription_retry PAYUNi "), "{dead}");
-    }
+    // A retry that the bank declines is an attempt that was made: nothing is given up.
+    shop.nothing_is_left().await?;
     shop.close().await
 }
