@@ -78,6 +78,9 @@ pub enum CommandError {
     /// A charge was not ended.
     #[error("{0}")]
     Settle(String),
+    /// The number of a contract was not stored.
+    #[error("{0}")]
+    ContractNumber(String),
     /// Another instance runs the job.
     #[error("job {0} is being run by another instance")]
     JobRunning(&'static str),

@@ -1,4 +1,5 @@
-//! `tollgate subscription`: charges of stored cards that wait for a person, as the command line has them.
+//! `tollgate subscription`: charges of stored cards that wait for a person, and numbers of contracts, as the command line has
+//! them.
 //!
 //! the command line → **arguments** → `commands::subscriptions`.
 //!
@@ -6,7 +7,7 @@
 //! not has none; anything else is refused before a database is opened. Not here: which charges may be settled.
 
 use clap::{ArgGroup, Args, Subcommand};
-use tollgate_origin::commands::subscriptions::{self, SettleArguments};
+use tollgate_origin::commands::subscriptions::{self, NumberArguments, SettleArguments};
 use tollgate_origin::config::{self, Config};
 use tollgate_shared::id::ProviderPaymentId;
 use uuid::Uuid;
@@ -19,6 +20,21 @@ pub(super) enum SubscriptionCommand {
     HeldCharges,
     /// Say what became of one, after a look in the provider's console; safe to run again.
     SettleCharge(SettleCharge),
+    /// Tell PAYUNi's number of a contract (PeriodTradeNo), where the notice that tells it was lost; safe to run again.
+    ContractNumber(ContractNumber),
+}
+
+#[derive(Args)]
+pub(super) struct ContractNumber {
+    /// The subscription's id.
+    #[arg(long)]
+    subscription: Uuid,
+    /// PAYUNi's number of the contract; PAYUNi is asked whether it is of this subscription's order.
+    #[arg(long)]
+    number: ProviderPaymentId,
+    /// How you know, for whoever reads the record.
+    #[arg(long)]
+    note: String,
 }
 
 #[derive(Args)]
@@ -51,6 +67,15 @@ impl SettleCharge {
 pub(super) async fn run(command: SubscriptionCommand) -> Result<(), Failure> {
     match command {
         SubscriptionCommand::HeldCharges => subscriptions::held_charges(&database_url()?).await?,
+        SubscriptionCommand::ContractNumber(told) => {
+            let config = Config::from_lookup(&config::environment)?;
+            let arguments = NumberArguments {
+                subscription: told.subscription,
+                number: told.number,
+                note: told.note,
+            };
+            Box::pin(subscriptions::contract_number(config, &arguments)).await?;
+        }
         SubscriptionCommand::SettleCharge(settle) => {
             let config = Config::from_lookup(&config::environment)?;
             Box::pin(subscriptions::settle(config, &settle.arguments())).await?;

@@ -267,7 +267,8 @@ fn shop<'a>(origin: &'a Origin, payment: &AskedPayment) -> Result<Shop<'a>, Undo
         .ok_or_else(|| Undone::Never("its shop is not configured here".to_owned()))
 }
 
-async fn wait_for_turn<'a>(
+/// A line to the provider, as soon as there is a turn.
+pub(super) async fn wait_for_turn<'a>(
     origin: &'a Origin,
     client: &'a Client,
     shop: Shop<'a>,

@@ -1,9 +1,12 @@
-//! Commands of whoever ends what no answer of a provider ended: `subscription held-charges`, `subscription settle-charge`.
+//! Commands of whoever ends what no answer of a provider ended: `subscription held-charges`, `subscription settle-charge`;
+//! and of whoever knows what no notice told: `subscription contract-number` (`contract_number`).
 //!
 //! main → **these** → `crate::subscriptions`, and one JSON line an answer on standard output.
 //!
 //! Invariant: `settle-charge` needs the whole configuration, because its word takes the road of the provider's own answers
 //! (the shop's keys, the inbox, apply); running it again with the same word changes nothing. Failure: [`CommandError`].
+
+mod contract_number;
 
 use serde_json::{Value, json};
 use tollgate_shared::id::ProviderPaymentId;
@@ -17,6 +20,10 @@ use crate::db::subscriptions::held::{self, OwnCharge};
 use crate::db::{Database, PoolSettings, Tx};
 use crate::subscriptions::{Decision, Ended, settle_charge};
 use crate::telemetry::Chain;
+
+#[cfg(test)]
+pub(crate) use self::contract_number::{GiveError, give};
+pub use self::contract_number::{NumberArguments, contract_number};
 
 /// Who asks, in the records.
 const ACTOR: &str = "admin:command";

@@ -1,6 +1,6 @@
 //! The audit trail: what people did by hand (OP-4).
 //!
-//! `http::admin`, `subscriptions::by_hand` → **`insert`** → `tollgate.admin_actions`, append-only by privilege.
+//! `http::admin`, `subscriptions::{by_hand, number}` → **`insert`** → `tollgate.admin_actions`, append-only by privilege.
 //!
 //! Invariant: a row is written before what it tells of is begun, so an action that fails or is refused is on record as well.
 //! Not here: what became of it (the subscription's history, the job's result).

@@ -12,7 +12,7 @@ use tollgate_shared::provider::{CHARGE_BY_HAND, CHARGE_REPLY, Hardness, decline_
 use tollgate_shared::time::Timestamp;
 
 use super::refold::{refold, refold_row};
-use super::{Context, SubscriptionId};
+use super::{Context, SubscriptionId, number};
 use crate::apply::Step;
 use crate::db::payments::Payment;
 use crate::db::plans;
@@ -134,6 +134,10 @@ async fn note_contract(
     if let Some(number) = number.filter(|_| subscription.contract_number.is_none()) {
         subscriptions::set_contract_number(step.tx, subscription.id, number.as_str()).await?;
         subscription.contract_number = Some(number.to_string());
+    }
+    let has_contract = subscription.mode == Mode::ProviderRun && subscription.provider == "payuni";
+    if has_contract && subscription.contract_number.is_none() && matches!(attempt, Attempt::Paid(..)) {
+        number::tell_missing(step.tx, subscription, step.now).await?;
     }
     if let Attempt::Paid(charge, _) = attempt
         && let Some(credential) = &charge.credential

@@ -12,6 +12,7 @@ mod attempt;
 mod by_hand;
 mod change;
 mod id;
+pub(crate) mod number;
 mod refold;
 mod state;
 mod sweep;

@@ -98,7 +98,16 @@ impl Counterpart {
 
     /// Buys pro-monthly and pays it. At ECPay the first charge is found by asking, too.
     pub(crate) async fn subscribe(&self, provider: &str) -> Bought {
-        let order = self.pay(provider).await;
+        self.bought("u1", provider, provider == "payuni").await
+    }
+
+    /// The same for a user, where not even the first notice arrives.
+    pub(crate) async fn subscribe_untold(&self, user: &str, provider: &str) -> Bought {
+        self.bought(user, provider, false).await
+    }
+
+    async fn bought(&self, user: &str, provider: &str, is_told: bool) -> Bought {
+        let order = self.pay(user, provider, is_told).await;
         self.pass(Duration::from_mins(15)).await;
         work::payment_polls::round(&self.stage.origin).await.unwrap();
         self.stage.drain().await;
@@ -109,9 +118,9 @@ impl Counterpart {
         }
     }
 
-    async fn pay(&self, provider: &str) -> String {
+    async fn pay(&self, user: &str, provider: &str, is_told: bool) -> String {
         let body = json!({ "planId": "pro-monthly", "provider": provider });
-        let placed = self.stage.checkout("u1", "key-of-the-checkout-1", body).await;
+        let placed = self.stage.checkout(user, "key-of-the-checkout-1", body).await;
         assert_eq!(placed.status, 201, "{placed:?}");
         let form = &placed.body["form"];
         let fields: Vec<(String, String)> = serde_json::from_value(form["fields"].clone()).unwrap();
@@ -123,7 +132,6 @@ impl Counterpart {
             .await;
         assert!(!page.is_empty());
         let order = format!("{provider}/{}", placed.body["orderNumber"].as_str().unwrap());
-        let is_told = provider == "payuni";
         self.control(&format!("trades/{order}/pay"), json!({ "notify": is_told }))
             .await;
         if is_told {
