@@ -77,7 +77,9 @@ fn user_charge(row: &Row) -> Result<UserCharge, DbError> {
 /// Every subscription of the user that a charge came for, as it was last recomputed.
 pub(crate) async fn subscriptions(tx: &Tx, user: &UserId) -> Result<Vec<UserSubscription>, DbError> {
     let sql = format!(
-        "select subscription.access_until, subscription.next_charge_at is not null as renews_itself, \
+        "select subscription.access_until, \
+         subscription.next_charge_at is not null or (subscription.mode = 'merchant_run' \
+             and subscription.status = 'past_due' and subscription.cancel_at is null) as renews_itself, \
          subscription.downgraded_at is not null as is_downgraded, paid.provider_payment_id, paid.occurred_at, \
          subscription.provider, {} from tollgate.saas_subscriptions subscription \
          join tollgate.plans plan on plan.id = subscription.plan_id \

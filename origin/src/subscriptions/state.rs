@@ -100,9 +100,9 @@ pub(super) fn poll(subscription: &Subscription, poll_from: Option<Timestamp>, no
 
 /// The columns.
 pub(super) fn state(mode: Mode, standing: &Standing, poll: Poll, now: Timestamp) -> State {
-    let next_charge_at = standing.next_charge.map(|due| due.at);
     let next_retry_at = standing.next_retry.map(|retry| retry.at);
-    let ours = next_charge_at.filter(|_| mode == Mode::MerchantRun);
+    let is_ours = mode == Mode::MerchantRun;
+    let ours = standing.next_charge.filter(|_| is_ours).map(|due| due.at);
     let ends_at = standing.ends_at.map(|(at, _)| at);
     // What is overdue has been taken in already.
     let overdue_from = standing.overdue_from.filter(|at| *at > now);
@@ -122,7 +122,7 @@ pub(super) fn state(mode: Mode, standing: &Standing, poll: Poll, now: Timestamp)
         failures: standing.failures,
         paid_until: standing.paid_until,
         access_until: standing.access_until,
-        next_charge_at,
+        next_charge_at: standing.charge_ahead.map(|due| due.at),
         next_retry_at,
         grace_ends_at: standing.grace_ends_at,
         cancel_at: standing

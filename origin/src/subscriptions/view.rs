@@ -63,7 +63,7 @@ pub(crate) struct View {
     pub(crate) paid_until: Option<String>,
     /// The first instant without access.
     pub(crate) access_until: Option<String>,
-    /// When the next charge is due.
+    /// When the next charge is due; it has passed while the answer to a charge of ours is awaited.
     pub(crate) next_charge_at: Option<String>,
     /// When a refused charge is tried again.
     pub(crate) next_retry_at: Option<String>,

@@ -214,3 +214,74 @@ async fn pu_6_a_subscription_that_ended_before_its_charge_was_sent_is_not_charge
         assert_eq!(charge_status(&stage, &order).await, "failed");
     }
 }
+
+/// While a charge is under way the subscription renews itself as ever: it is not sold a second time beside itself.
+#[tokio::test]
+async fn pm_3_pm_8_a_subscription_whose_charge_is_under_way_is_not_sold_a_second_time() {
+    let fake = FakeProvider::start().await;
+    let stage = stage(&fake).await;
+    due(&stage, &card()).await;
+    let again = json!({ "planId": "pro-monthly", "provider": "payuni" });
+    fake.will([Scripted::Lost]);
+    for (days, problem) in [
+        (0, "plan-covered"),
+        (0, "plan-covered"),
+        (10, "subscription-running"),
+    ] {
+        stage.clock.advance(Duration::from_hours(24 * days));
+        assert_eq!(stage.user("u1").await["auto_renew"], true);
+        let refused = stage.checkout("u1", "again", again.clone()).await;
+        assert_eq!((refused.status, refused.problem()), (409, problem));
+        stage.drain().await;
+    }
+    assert_eq!(stage.count("payments active").await, 1);
+}
+
+/// Who resumes after a due day wants the service: the period that runs is charged at once, and once.
+#[tokio::test]
+async fn pu_6_a_subscription_of_ours_that_is_resumed_after_its_due_day_is_charged_at_once() {
+    let fake = FakeProvider::start().await;
+    let stage = stage(&fake).await;
+    let (_, first) = stage
+        .buy("u1", json!({ "planId": "pro-monthly", "provider": "payuni" }))
+        .await;
+    stage
+        .apply(&payuni_with(&first, 300, ["SUCCESS", "1"], &card()))
+        .await;
+    stage.clock.advance(Duration::from_mins(10));
+    let row = look::row(&stage.admin, "saas_subscriptions", "user_id", "u1").await;
+    let wish = async |key: &str, is_pause: bool| {
+        let asked = &Asked {
+            subscription: row["id"].as_str().unwrap().parse().unwrap(),
+            actor: "user",
+            key,
+            now: stage.clock.now(),
+        };
+        let context = stage.origin.subscriptions();
+        let change = |tx: Tx| async move {
+            if is_pause {
+                subscriptions::pause(&tx, context, asked).await
+            } else {
+                subscriptions::resume(&tx, context, asked).await
+            }
+        };
+        stage.origin.database.run_tx("wish", change).await.unwrap()
+    };
+    wish("k1", true).await;
+    stage.after(Duration::from_hours(24 * 40)).await;
+    assert_eq!(fake.paths(), [""; 0]);
+    assert_eq!(look::rows(&stage.admin, "subscription_charges").await.len(), 0);
+    wish("k2", false).await;
+    wish("k2", false).await;
+    let charges = look::rows(&stage.admin, "subscription_charges").await;
+    assert_eq!((charges.len(), &charges[0]["period_number"]), (1, &json!(2)));
+    let order = charges[0]["order_number"].as_str().unwrap();
+    fake.will([answer(order, "SUCCESS", "1")]);
+    stage.drain().await;
+    assert_charged_once(&stage, order).await;
+    let row = look::row(&stage.admin, "saas_subscriptions", "user_id", "u1").await;
+    assert_eq!(
+        row["paid_until"], "2027-01-21T16:00:00+00:00",
+        "to the end of its own period"
+    );
+}

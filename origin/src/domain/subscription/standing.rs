@@ -40,6 +40,8 @@ pub(crate) struct Standing {
     pub(crate) access_until: Option<Timestamp>,
     /// When the next charge is due, whoever makes it.
     pub(crate) next_charge: Option<Due>,
+    /// The same, and while a charge of ours has no answer, that charge: the subscription goes on.
+    pub(crate) charge_ahead: Option<Due>,
     /// The next attempt at a refused charge.
     pub(crate) next_retry: Option<Retry>,
     /// From when the provider is to be asked for news that did not come (provider-run).
@@ -382,7 +384,10 @@ impl<'a> Fold<'a> {
     }
 
     fn finish(self, now: Timestamp) -> Standing {
-        let next_charge = self.next_charge(now);
+        let charge_ahead = self.charge_ahead(now);
+        // An attempt of ours without an answer may have succeeded.
+        let is_under_way = self.terms.mode == Mode::MerchantRun && self.unanswered_since.is_some();
+        let next_charge = charge_ahead.filter(|_| !is_under_way);
         Standing {
             anchor: self.anchor,
             periods_paid: u32::try_from(self.charged.values().filter(|returned| !**returned).count())
@@ -393,6 +398,7 @@ impl<'a> Fold<'a> {
             next_retry: self.next_retry(now),
             poll_from: self.poll_from(next_charge),
             next_charge,
+            charge_ahead,
             ends_at: self.ends_at(),
             closes_at: self.closes_at().map(|(at, _)| at),
             failures: self.episode().map_or(0, |episode| episode.failures),
@@ -406,16 +412,17 @@ impl<'a> Fold<'a> {
     }
 
     /// Provider-run: what we expect. Merchant-run: what we make. Periods that passed without a word are not made up for.
-    fn next_charge(&self, now: Timestamp) -> Option<Due> {
+    fn charge_ahead(&self, now: Timestamp) -> Option<Due> {
         let is_ours = self.terms.mode == Mode::MerchantRun;
-        if self.ending.is_some() || !self.may_charge() || (is_ours && self.unanswered_since.is_some()) {
+        if self.ending.is_some() || !self.may_charge() {
             return None;
         }
         let (anchor, schedule) = (self.anchor?, self.terms.schedule);
         let mut period = self.next_period()?;
         period = period.max(period_of(schedule, anchor, taipei_date(now)?));
-        // What fell due while it rested is passed over.
-        if self.resumed_at > due_at(schedule, anchor, period) {
+        // What fell due while it rested is passed over by a provider's contract. We charge the period that runs: who resumes
+        // wants the service, and nothing else would pay for it before the next due day.
+        if !is_ours && self.resumed_at > due_at(schedule, anchor, period) {
             period = period.checked_add(1)?;
         }
         if period > u32::from(schedule.times) {
