@@ -12,7 +12,7 @@ use tollgate_shared::time::Timestamp;
 use super::{Desk, Undone};
 use crate::db::subscriptions::{self, Subscription, facts};
 use crate::db::{DbError, Tx};
-use crate::domain::subscription::{EndReason, Fact, Noted, What};
+use crate::domain::subscription::{EndReason, Fact, Noted, What, unanswered_since};
 use crate::gateway::provider::Shop;
 use crate::polls::contract_number;
 use crate::subscriptions::{NewFact, SubscriptionId, note_fact};
@@ -62,21 +62,9 @@ pub(super) fn is_end_ours(known: &[Fact]) -> bool {
     })
 }
 
-/// Whether an attempt is known that was made after the newest request for one. The provider's clock may be a minute off.
+/// Whether an attempt is known of that we were told after the newest request for one: by our clock, as the standing reads it.
 pub(super) fn is_answered(known: &[Fact]) -> bool {
-    let asked = known
-        .iter()
-        .filter(|fact| matches!(fact.what, What::Noted(Noted::RetryAsked(_))))
-        .map(|fact| fact.told_at.unix_ms())
-        .max();
-    let tried = known
-        .iter()
-        .filter(|fact| matches!(fact.what, What::Charged { .. } | What::Declined { .. }))
-        .map(|fact| fact.occurred_at.unix_ms())
-        .max();
-    asked
-        .zip(tried)
-        .is_some_and(|(asked, tried)| tried.saturating_add(60_000) >= asked)
+    unanswered_since(known).is_none()
 }
 
 /// Notes that the provider's contract is over, once for each reason.
@@ -100,4 +88,43 @@ pub(super) async fn note_end(
         .run_tx("subscription_ended", note)
         .await
         .map_err(|error: DbError| error.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use tollgate_shared::time::Timestamp;
+
+    use super::is_answered;
+    use crate::domain::subscription::{Fact, Noted, RetrySlot, What};
+
+    /// asked at second 1000 | the attempt's own clock | when we were told | answered?
+    const TABLE: [(i64, i64, bool); 4] = [
+        (990, 1_005, true),
+        (400, 1_005, true),
+        (1_030, 995, false),
+        (2_000, 999, false),
+    ];
+
+    #[test]
+    fn ec_2_an_answer_is_what_we_were_told_after_the_request_whatever_the_providers_clock_says() {
+        let fact = |key: &str, occurred: i64, told: i64, what| Fact {
+            key: key.to_owned(),
+            occurred_at: Timestamp::from_unix_seconds(occurred),
+            told_at: Timestamp::from_unix_seconds(told),
+            what,
+        };
+        let asked = What::Noted(Noted::RetryAsked(RetrySlot::Manual));
+        let declined = What::Declined {
+            period: None,
+            hard: false,
+            numbered: true,
+        };
+        for (occurred, told, answered) in TABLE {
+            let known = [
+                fact("retry", 1_000, 1_000, asked.clone()),
+                fact("attempt", occurred, told, declined.clone()),
+            ];
+            assert_eq!(is_answered(&known), answered, "{occurred} {told}");
+        }
+    }
 }

@@ -3,16 +3,19 @@
 //! `subscriptions::tell` (a wish, a replacement, money after the end) → outbox row → **this**.
 //!
 //! Invariant: what is over is what was wanted, so a repeat, a contract that ended by itself and one that never began are
-//! successes; the last is logged. A refusal is tried again and ends dead, for a person: the contract would charge again.
+//! successes; the last is logged, and each is a line of the subscription's history, once. A refusal is tried again and ends dead, for a person: the contract would charge again.
 //! Not here: whether it may end (`subscriptions::cancel`), paying anything back.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tollgate_shared::provider::ecpay::period_action::{self, PeriodAction, PeriodActionReply};
 use tollgate_shared::provider::payuni::period_calls::{self, PeriodChange, PeriodChangeReply};
 
 use super::contract::load;
 use super::{Desk, Undone};
+use crate::db::Tx;
+use crate::db::subscriptions::history::{self, Line};
 use crate::gateway::provider::Shop;
+use crate::subscriptions::SubscriptionId;
 
 /// Ends one contract.
 pub(super) async fn make(desk: Desk<'_>, payload: &Value) -> Result<(), Undone> {
@@ -57,5 +60,20 @@ pub(super) async fn make(desk: Desk<'_>, payload: &Value) -> Result<(), Undone> 
     if !is_known {
         tracing::warn!(subscription.id = %id, "the provider knows no contract of subscription {id}; there is nothing to end");
     }
+    confirm(desk, id, is_known).await
+}
+
+/// The history tells that the end which was asked for is done: from now on the provider charges nothing.
+async fn confirm(desk: Desk<'_>, id: SubscriptionId, is_known: bool) -> Result<(), Undone> {
+    let now = desk.origin.clock.now();
+    let (effect, _) = desk.lease;
+    let line = &Line {
+        key: format!("cancel_confirmed:{effect}"),
+        kind: "cancel_confirmed".to_owned(),
+        details: json!({ "contractFound": is_known }),
+        occurred_at: now,
+    };
+    let write = |tx: Tx| async move { history::insert(&tx, id, line, now).await };
+    desk.origin.database.run_tx("cancel_confirmed", write).await?;
     Ok(())
 }

@@ -17,7 +17,7 @@ use tollgate_shared::provider::ecpay::period_action::{self, PeriodAction, Period
 use tollgate_shared::provider::payuni::Payuni;
 use tollgate_shared::provider::payuni::period_calls::{self, PeriodChange, PeriodChangeReply};
 
-use super::contract::{Contract, is_answered, known, load, note_end};
+use super::contract::{Contract, is_answered, is_end_ours, known, load, note_end};
 use super::subscription_poll::look;
 use super::{Desk, Undone, unreadable};
 use crate::db::Tx;
@@ -33,7 +33,8 @@ const CLOCKS_APART: Duration = Duration::from_mins(1);
 /// Asks for one attempt.
 pub(super) async fn make(desk: Desk<'_>, payload: &Value) -> Result<(), Undone> {
     let contract = load(desk, payload).await?;
-    if contract.is_over() {
+    // A cancellation goes past a retry that waits: then nothing is to be charged any more.
+    if contract.is_over() || is_end_ours(&known(desk, contract.subscription.id).await?) {
         return Ok(());
     }
     let period = payload.get("period").and_then(Value::as_u64);

@@ -46,7 +46,7 @@ pub(super) async fn new_steps(
             let notice = notice(subscription, standing, taken, kind);
             notices::enqueue(tx, &notice, context.notices, now).await?;
         }
-        effects = effects.saturating_add(effect(tx, subscription, taken, now).await?);
+        effects = effects.saturating_add(effect(tx, subscription, (standing, taken), now).await?);
     }
     Ok(effects)
 }
@@ -177,24 +177,35 @@ async fn log(tx: &Tx, subscription: &Subscription, taken: &Taken, now: Timestamp
 }
 
 /// What a step wants done outside; 1 where it wants anything.
-async fn effect(tx: &Tx, subscription: &Subscription, taken: &Taken, now: Timestamp) -> Result<u32, DbError> {
+async fn effect(
+    tx: &Tx,
+    subscription: &Subscription,
+    (standing, taken): (&Standing, &Taken),
+    now: Timestamp,
+) -> Result<u32, DbError> {
     if let Step::RetryAsked(_) = taken.step {
         let period = taken.period.unwrap_or(1);
         wanted::retry(tx, subscription, (&taken.key, period), now).await?;
         return Ok(1);
     }
-    let kind = on_contract(taken.step).filter(|_| subscription.mode == Mode::ProviderRun);
+    let is_whole = standing.periods_paid >= u32::from(subscription.schedule.times);
+    let kind = on_contract(taken.step, is_whole).filter(|_| subscription.mode == Mode::ProviderRun);
     let Some(kind) = kind else { return Ok(0) };
     wanted::on_contract(tx, subscription, (kind, &taken.key), now).await?;
     Ok(1)
 }
 
 /// What a step does to a contract that the provider runs. The end is asked for at once, also where access goes on to the
-/// end of what is paid: a contract that stands would charge again. Money that came after the end asks once more.
-const fn on_contract(step: Step) -> Option<&'static str> {
+/// end of what is paid: a contract that stands would charge again. Money that came after the end asks once more. An end
+/// that we only infer (the calendar, six refusals) is asked for, too: no provider says whether failed periods prolong its
+/// contract, and one that has ended takes it for done. Where every period was charged there is nothing left to charge.
+const fn on_contract(step: Step, is_whole: bool) -> Option<&'static str> {
     match step {
+        Step::Over(EndReason::Completed) if is_whole => None,
         Step::CancelScheduled
-        | Step::Over(EndReason::Canceled | EndReason::Replaced)
+        | Step::Over(
+            EndReason::Canceled | EndReason::Replaced | EndReason::Completed | EndReason::ProviderFailures,
+        )
         | Step::ChargedAfterEnd => Some(CANCEL),
         Step::Paused => Some(PAUSE),
         Step::Resumed => Some(RESUME),
@@ -207,6 +218,6 @@ const fn on_contract(step: Step) -> Option<&'static str> {
         | Step::CardChanged
         | Step::PlanChanged
         | Step::ChargedTwice
-        | Step::Over(EndReason::Completed | EndReason::ProviderFailures | EndReason::ProviderStopped) => None,
+        | Step::Over(EndReason::ProviderStopped) => None,
     }
 }

@@ -227,12 +227,23 @@ pub(super) async fn on_contract(
 ) -> Result<(), DbError> {
     let key = format!("{kind}:{}:{step_key}", subscription.id);
     let payload = json!({ "subscriptionId": subscription.id });
-    write(tx, subscription, (kind, key, payload), now).await
+    // In order among themselves, and past whatever waits: who cancels is not charged because a question is stuck.
+    let ordering_key = format!("subscription_contract:{}", subscription.id);
+    write_in(tx, ordering_key, (kind, key, payload), now).await
 }
 
 async fn write(
     tx: &Tx,
     subscription: &Subscription,
+    effect: (&'static str, String, serde_json::Value),
+    now: Timestamp,
+) -> Result<(), DbError> {
+    write_in(tx, format!("subscription:{}", subscription.id), effect, now).await
+}
+
+async fn write_in(
+    tx: &Tx,
+    ordering_key: String,
     (kind, operation_key, payload): (&'static str, String, serde_json::Value),
     now: Timestamp,
 ) -> Result<(), DbError> {
@@ -240,7 +251,7 @@ async fn write(
         id: entropy::uuid_v7(now)?,
         operation_key,
         kind,
-        ordering_key: Some(format!("subscription:{}", subscription.id)),
+        ordering_key: Some(ordering_key),
         payload,
         delivery: None,
         attempts_max: backoff::PROVIDER.attempts_max,

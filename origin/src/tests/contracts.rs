@@ -158,6 +158,9 @@ async fn pu_6_an_end_is_asked_for_at_the_provider_and_asking_twice_is_no_failure
         let ended = counterpart.contract(&bought.order).await["state"].clone();
         counterpart.forget("subscription_cancel").await;
         counterpart.stage.drain().await;
+        let history = counterpart.view(bought.id).await.history;
+        let confirmed = history.iter().filter(|step| step.kind == "cancel_confirmed");
+        assert_eq!(confirmed.count(), 1, "{provider}");
         assert_eq!(
             counterpart.effects("subscription_cancel").await,
             ["done"],

@@ -6,6 +6,7 @@
 #![expect(clippy::arithmetic_side_effects, reason = "a test that overflows fails")]
 
 mod admin;
+mod contract_ends;
 mod contract_numbers;
 mod contracts;
 mod counterpart;

@@ -87,7 +87,7 @@ fn is_same_refusal(known: &Fact, unnumbered: &Fact) -> bool {
 /// Since when the newest attempt that the provider was asked for has no answer (provider-run). By when we were told, not
 /// by when it happened: the provider's clock is not ours and has whole seconds, so an answer may seem older than its
 /// question.
-pub(super) fn unanswered_since(facts: &[Fact]) -> Option<Timestamp> {
+pub(crate) fn unanswered_since(facts: &[Fact]) -> Option<Timestamp> {
     let newest = |is_wanted: fn(&What) -> bool| {
         let wanted = facts.iter().filter(|fact| is_wanted(&fact.what));
         wanted.map(|fact| fact.told_at).max()

@@ -19,6 +19,7 @@ use jiff::civil::Date;
 use tollgate_shared::money::Money;
 use tollgate_shared::time::Timestamp;
 
+pub(crate) use self::facts::unanswered_since;
 use super::plan::Schedule;
 
 /// Who makes the charges (DESIGN.md, Subscriptions).
