@@ -9,7 +9,11 @@ use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
+use serde_json::Value;
 use tollgate_shared::problem::{self, Problem};
+
+/// The member of a problem that its header `Retry-After` repeats.
+pub(crate) const RETRY_AFTER_SECONDS: &str = "retryAfterSeconds";
 
 /// A problem on its way to the client.
 #[derive(Debug)]
@@ -19,10 +23,10 @@ impl IntoResponse for ProblemAnswer {
     fn into_response(self) -> Response {
         let status = StatusCode::from_u16(self.0.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let mut answer = (status, [(CONTENT_TYPE, problem::CONTENT_TYPE)], self.0.to_json()).into_response();
-        if status == StatusCode::SERVICE_UNAVAILABLE {
-            answer
-                .headers_mut()
-                .insert(RETRY_AFTER, HeaderValue::from_static("1"));
+        let later = self.0.extensions.get(RETRY_AFTER_SECONDS).and_then(Value::as_u64);
+        let later = later.or_else(|| (status == StatusCode::SERVICE_UNAVAILABLE).then_some(1));
+        if let Some(seconds) = later {
+            answer.headers_mut().insert(RETRY_AFTER, seconds.into());
         }
         not_cached(answer)
     }

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use tollgate_shared::id::UserId;
 use tollgate_shared::problem::Problem;
 
-use super::answer::{ProblemAnswer, internal, json, unavailable};
+use super::answer::{ProblemAnswer, RETRY_AFTER_SECONDS, internal, json, unavailable};
 use super::body::{self, BodyError, CALL_BYTES_MAX};
 use super::hop::Hop;
 use crate::Origin;
@@ -110,6 +110,12 @@ pub(super) fn problem(error: &ChangeError) -> Problem {
         ),
         ChangeError::UnderWay => conflict("charge-under-way", "An attempt to charge is under way")
             .detail("Its result decides; ask again when it is known."),
+        ChangeError::TooOften { until, now } => {
+            let seconds = until.distance(*now).as_secs().max(1);
+            Problem::new(429, "too-many-cards", "New cards were told too often")
+                .detail("Each is tried at once; wait before the next.")
+                .with(RETRY_AFTER_SECONDS, seconds)
+        }
         ChangeError::Plan(why) => {
             conflict("plan-not-possible", "The subscription cannot become this plan").detail(*why)
         }

@@ -22,6 +22,10 @@ use crate::domain::subscription::{Mode, Noted, RetrySlot};
 /// How long the answer to an attempt is waited for before another may be asked for by hand.
 const ANSWER: Duration = Duration::from_hours(24);
 
+/// So many new cards of a subscription are tried within the window.
+const CARDS_MAX: usize = 3;
+const CARDS_WINDOW: Duration = Duration::from_hours(1);
+
 /// When to end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum CancelWhen {
@@ -89,10 +93,29 @@ pub(crate) async fn card_changed(
     context: Context<'_>,
     asked: &Asked<'_>,
 ) -> Result<View, ChangeError> {
+    let is_new = !facts::is_known(tx, asked.subscription, asked.key).await?;
+    // The lock comes first: of two that are asked at once, the second counts the first.
+    if subscriptions::lock(tx, asked.subscription).await?.is_some() && is_new {
+        refuse_too_many(tx, asked).await?;
+    }
     change(tx, context, asked, Noted::CardChanged, |_, standing| {
         going_on(standing)
     })
     .await
+}
+
+/// Each new card makes an attempt at once, which costs a fee and looks like fraud to a bank.
+async fn refuse_too_many(tx: &Tx, asked: &Asked<'_>) -> Result<(), ChangeError> {
+    let window_ms = i64::try_from(CARDS_WINDOW.as_millis()).unwrap_or(i64::MAX);
+    let since = Timestamp::from_unix_ms(asked.now.unix_ms().saturating_sub(window_ms));
+    let changes = facts::card_changes_since(tx, asked.subscription, since).await?;
+    match changes.iter().rev().nth(CARDS_MAX.saturating_sub(1)) {
+        Some(oldest) => Err(ChangeError::TooOften {
+            until: oldest.plus(CARDS_WINDOW),
+            now: asked.now,
+        }),
+        None => Ok(()),
+    }
 }
 
 /// Tries a refused charge again, beside the schedule (EC-5).

@@ -89,6 +89,14 @@ pub(crate) enum ChangeError {
     /// An attempt is under way; its result decides.
     #[error("an attempt to charge is under way")]
     UnderWay,
+    /// New cards were told too often.
+    #[error("new cards were told too often")]
+    TooOften {
+        /// From when another may be told.
+        until: Timestamp,
+        /// When this one was.
+        now: Timestamp,
+    },
     /// The plan is not one that this subscription can become.
     #[expect(dead_code, reason = "the change of plan itself comes with the next change")]
     #[error("the subscription cannot become this plan: {0}")]

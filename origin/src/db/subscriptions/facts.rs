@@ -166,6 +166,19 @@ pub(crate) async fn insert(
     Ok(written == 1)
 }
 
+/// When a new card was told, since an instant, the oldest first.
+pub(crate) async fn card_changes_since(
+    tx: &Tx,
+    id: SubscriptionId,
+    since: Timestamp,
+) -> Result<Vec<Timestamp>, DbError> {
+    let sql = "select recorded_at from tollgate.subscription_facts \
+               where subscription_id = $1 and kind = 'card_changed' and recorded_at > $2 order by recorded_at";
+    let rows = tx.query(sql, &[&id.as_uuid(), &Instant(since)]).await?;
+    let instants = rows.iter().map(|row| row.try_get::<_, Instant>("recorded_at"));
+    instants.map(|at| Ok(at?.0)).collect()
+}
+
 /// Whether a fact of this key is known.
 pub(crate) async fn is_known(tx: &Tx, id: SubscriptionId, key: &str) -> Result<bool, DbError> {
     let sql = "select from tollgate.subscription_facts where subscription_id = $1 and fact_key = $2";

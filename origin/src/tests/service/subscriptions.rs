@@ -1,5 +1,7 @@
 //! Subscriptions, refunds and figures of the service API: scopes, wishes, repeats, bad input (PM-8, PU-6).
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use super::super::notices::Ecpay;
@@ -188,4 +190,36 @@ async fn pu_6_each_route_needs_its_scope() {
         let answer = shop.post(&path, "k", "{}").await;
         assert_eq!(answer.status, 403, "{path}: {answer:?}");
     }
+}
+
+/// Each new card makes an attempt at once: so many an hour, by what the database knows, not by what a process remembers.
+#[tokio::test]
+async fn pu_6_new_cards_are_told_so_often_and_no_more() {
+    let shop = Shop::open().await;
+    let path = format!("subscriptions/{}/card-changed", shop.subscription);
+    for key in ["k-1", "k-2", "k-3"] {
+        assert_eq!(shop.post(&path, key, "{}").await.status, 200);
+        shop.stage.clock.advance(Duration::from_mins(10));
+    }
+    let refused = shop.post(&path, "k-4", "{}").await;
+    assert_eq!((refused.status, refused.problem()), (429, "too-many-cards"));
+    assert_eq!(
+        refused.headers["retry-after"], "1800",
+        "an hour after the first of the three"
+    );
+    assert_eq!(refused.body["retryAfterSeconds"], 1800);
+    assert_eq!(
+        shop.post(&path, "k-3", "{}").await.status,
+        200,
+        "a repeat is no new card"
+    );
+    let told = async || {
+        let facts = shop.rows("subscription_facts").await;
+        facts.iter().filter(|fact| fact["kind"] == "card_changed").count()
+    };
+    assert_eq!(told().await, 3);
+    shop.stage.clock.advance(Duration::from_mins(30));
+    assert_eq!(shop.post(&path, "k-4", "{}").await.status, 200);
+    assert_eq!(shop.post(&path, "k-5", "{}").await.status, 429);
+    assert_eq!(told().await, 4);
 }
