@@ -100,6 +100,10 @@ const VERSIONED: &[(&str, &str)] = &[
         "V24__payments_by_age.sql",
         sql_file!("versioned/V24__payments_by_age.sql"),
     ),
+    (
+        "V25__decline_reasons.sql",
+        sql_file!("versioned/V25__decline_reasons.sql"),
+    ),
 ];
 
 /// Applied every time, in this order. A test compares this list with the folder.

@@ -7,6 +7,7 @@
 //! receiver chokes on would hold back the user's later ones for the 27 hours of its retries; `timestamp` orders them.
 
 use serde_json::{Value, json};
+use tollgate_shared::provider::DeclineReason;
 use uuid::Uuid;
 
 use super::Notice;
@@ -49,6 +50,7 @@ fn payload(notice: &Notice) -> Value {
             "gracePeriodEndsAt": facts.grace_period_ends_at.map(|at| at.to_string()),
             "accessUntil": facts.access_until.map(|at| at.to_string()),
             "reason": facts.reason,
+            "declineReason": facts.decline.map(DeclineReason::label),
             "reference": facts.reference,
         },
     })

@@ -16,6 +16,7 @@ mod words;
 
 use tollgate_shared::id::{DeliveryId, UserId};
 use tollgate_shared::money::Money;
+use tollgate_shared::provider::DeclineReason;
 use tollgate_shared::time::Timestamp;
 use uuid::Uuid;
 
@@ -66,7 +67,9 @@ pub(crate) struct NoticeFacts {
     pub(crate) grace_period_ends_at: Option<Timestamp>,
     /// How long what was paid for can be used.
     pub(crate) access_until: Option<Timestamp>,
-    /// Why: the provider's words or our own. No personal data.
+    /// Why a charge was refused; told in the customer's language.
+    pub(crate) decline: Option<DeclineReason>,
+    /// Why, where no charge was refused: the provider's words or our own. No personal data.
     pub(crate) reason: Option<String>,
     /// Our order number or the period's trade number (PU-5), for questions to the shop.
     pub(crate) reference: Option<String>,

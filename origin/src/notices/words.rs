@@ -38,6 +38,7 @@ struct Told {
     retry_on: Option<String>,
     grace_ends_on: Option<String>,
     access_until_on: Option<String>,
+    reason: Option<String>,
 }
 
 macro_rules! words_of {
@@ -169,6 +170,10 @@ fn told(facts: &NoticeFacts, locale: Locale) -> Told {
         retry_on: on(facts.next_retry_at),
         grace_ends_on: until(facts.grace_period_ends_at),
         access_until_on: until(facts.access_until),
+        reason: facts
+            .decline
+            .map(|decline| details::decline(decline, locale).to_owned())
+            .or_else(|| facts.reason.clone()),
     }
 }
 

@@ -8,7 +8,7 @@
 //! Not here: money (`apply::book`), whether the amount is ours (`domain::charge`).
 
 use tollgate_shared::event::{Charge, Decline, Period};
-use tollgate_shared::provider::{CHARGE_BY_HAND, CHARGE_REPLY, Hardness, decline_hardness};
+use tollgate_shared::provider::{CHARGE_BY_HAND, CHARGE_REPLY, Hardness, decline_hardness, decline_reason};
 use tollgate_shared::time::Timestamp;
 
 use super::refold::{refold, refold_row};
@@ -294,6 +294,7 @@ fn new_attempt(
         status,
         error_code: decline.map(|decline| cut(&decline.code)),
         error_message: decline.map(|decline| cut(&decline.message)),
+        decline_reason: decline.map(decline_reason),
         hard: decline.is_some_and(|decline| decline_hardness(decline) == Hardness::Hard),
         found_by: step.found_by.label(),
         occurred_at: step.occurred_at(),

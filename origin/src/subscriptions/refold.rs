@@ -9,7 +9,8 @@
 use tollgate_shared::time::Timestamp;
 
 use super::state::{self, Poll};
-use super::{Context, tell, wanted};
+use super::tell::{self, Ground};
+use super::{Context, wanted};
 use crate::apply::recompute_user;
 use crate::db::subscriptions::{self, Subscription, attempts};
 use crate::db::{DbError, Tx};
@@ -52,7 +53,14 @@ pub(super) async fn refold_row(
     let state = state::state(subscription.mode, &standing, poll, now);
     subscriptions::save(tx, subscription.id, &state, now).await?;
     set_retry(tx, subscription, &known.facts, &standing).await?;
-    let told = tell::new_steps(tx, context, subscription, &standing, now).await?;
+    let ground = Ground {
+        terms: &terms,
+        known: &known,
+        policy: context.policy,
+        standing: &standing,
+        now,
+    };
+    let told = tell::new_steps(tx, context, subscription, &ground).await?;
     let polls = ask_provider(tx, subscription, poll, now).await?;
     Ok(charges.saturating_add(told).saturating_add(polls))
 }

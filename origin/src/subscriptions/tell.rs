@@ -7,31 +7,55 @@
 //! decided again is told again to nobody. Not here: wording (`notices`), which steps there are (`domain::subscription`).
 
 use serde_json::{Value, json};
+use tollgate_shared::provider::DeclineReason;
 use tollgate_shared::time::Timestamp;
 
 use super::{CANCEL, Context, PAUSE, RESUME, wanted};
 use crate::db::event_log;
-use crate::db::subscriptions::Subscription;
 use crate::db::subscriptions::history::{self, Line};
+use crate::db::subscriptions::{Subscription, attempts};
 use crate::db::{DbError, Tx};
 use crate::domain::subscription::dunning::Step;
 use crate::domain::subscription::history::Taken;
-use crate::domain::subscription::standing::Standing;
-use crate::domain::subscription::{EndReason, Mode};
+use crate::domain::subscription::standing::{Standing, standing};
+use crate::domain::subscription::{EndReason, Known, Mode, Policy, Terms};
 use crate::entropy;
 use crate::notices::{self, Notice, NoticeFacts, NoticeKind};
 
 /// The event type of a step; the history's kind is the same without its first word.
 const PREFIX: &str = "subscription_";
 
+/// What the steps are told from.
+pub(super) struct Ground<'a> {
+    pub(super) terms: &'a Terms,
+    pub(super) known: &'a Known,
+    pub(super) policy: &'a Policy,
+    /// As it is now.
+    pub(super) standing: &'a Standing,
+    pub(super) now: Timestamp,
+}
+
+impl Ground<'_> {
+    /// As it was when a step was taken, by what was known then: a sweep that comes late takes several steps at once, and
+    /// each is told with its own dates.
+    fn at(&self, taken: Timestamp) -> Option<Standing> {
+        let facts = self.known.facts.iter().filter(|fact| fact.told_at <= taken);
+        let known = Known {
+            facts: facts.cloned().collect(),
+            under_way_since: self.known.under_way_since.filter(|since| *since <= taken),
+        };
+        (taken < self.now).then(|| standing(self.terms, &known, self.policy, taken))
+    }
+}
+
 /// Tells every step that is new; the number of effects that they want.
 pub(super) async fn new_steps(
     tx: &Tx,
     context: Context<'_>,
     subscription: &Subscription,
-    standing: &Standing,
-    now: Timestamp,
+    ground: &Ground<'_>,
 ) -> Result<u32, DbError> {
+    let (standing, now) = (ground.standing, ground.now);
     if standing.steps.is_empty() {
         return Ok(0);
     }
@@ -43,7 +67,9 @@ pub(super) async fn new_steps(
         }
         log(tx, subscription, taken, now).await?;
         if let Some(kind) = notice_kind(taken.step) {
-            let notice = notice(subscription, standing, taken, kind);
+            let then = ground.at(taken.at);
+            let mut notice = notice(subscription, then.as_ref().unwrap_or(standing), taken, kind);
+            notice.facts.decline = decline(tx, subscription, taken).await?;
             notices::enqueue(tx, &notice, context.notices, now).await?;
         }
         effects = effects.saturating_add(effect(tx, subscription, (standing, taken), now).await?);
@@ -142,6 +168,7 @@ fn notice(subscription: &Subscription, standing: &Standing, taken: &Taken, kind:
             next_retry_at: standing.next_retry.map(|retry| retry.at),
             grace_period_ends_at: standing.grace_ends_at,
             access_until: standing.access_until,
+            decline: None,
             reason: None,
             reference: Some(
                 subscription
@@ -152,6 +179,31 @@ fn notice(subscription: &Subscription, standing: &Standing, taken: &Taken, kind:
         },
         delivery: None,
         occurred_at: taken.at,
+    }
+}
+
+/// Why the charge was refused that a step is about.
+async fn decline(
+    tx: &Tx,
+    subscription: &Subscription,
+    taken: &Taken,
+) -> Result<Option<DeclineReason>, DbError> {
+    match taken.step {
+        Step::Failed(_) | Step::Downgraded | Step::Over(EndReason::ProviderFailures) => {
+            attempts::decline_reason_at(tx, subscription.id, taken.at).await
+        }
+        Step::Activated
+        | Step::Renewed
+        | Step::RetryAsked(_)
+        | Step::Recovered
+        | Step::CardChanged
+        | Step::Paused
+        | Step::Resumed
+        | Step::CancelScheduled
+        | Step::PlanChanged
+        | Step::Over(_)
+        | Step::ChargedAfterEnd
+        | Step::ChargedTwice => Ok(None),
     }
 }
 

@@ -105,6 +105,8 @@ pub(crate) struct AttemptView {
     pub(crate) error_code: Option<String>,
     /// The provider's words.
     pub(crate) error_message: Option<String>,
+    /// `card_expired`, `insufficient_funds`, `card_unusable` or `refused`.
+    pub(crate) decline_reason: Option<String>,
     /// `notice`, `poll`, `charge` or `operator`.
     pub(crate) found_by: String,
     /// When it happened.
@@ -233,6 +235,7 @@ fn attempt_view(standing: &Standing, known: attempts::Known) -> AttemptView {
         status: known.status,
         error_code: known.error_code,
         error_message: known.error_message,
+        decline_reason: known.decline_reason,
         found_by: known.found_by,
         occurred_at: known.occurred_at.to_string(),
         next_retry_at: known.next_retry_at.map(|at| at.to_string()),

@@ -91,6 +91,7 @@ async fn ec_8_a_step_that_is_decided_twice_is_told_once() {
                 "gracePeriodEndsAt": "2026-11-28T02:00:00Z",
                 "accessUntil": null,
                 "reason": "餘額不足",
+                "declineReason": null,
                 "reference": "T0001",
             },
         })

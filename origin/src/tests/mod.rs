@@ -39,4 +39,5 @@ mod sweep;
 mod sweep_faults;
 mod test_clock;
 mod timeouts;
+mod told_dates;
 mod user_core;

@@ -11,6 +11,7 @@
 
 mod checkout_error;
 mod decline_hardness;
+mod decline_reason;
 pub mod ecpay;
 pub mod hmac_source;
 pub mod mock;
@@ -22,6 +23,7 @@ mod sources;
 
 pub use checkout_error::CheckoutError;
 pub use decline_hardness::{Hardness, decline_hardness};
+pub use decline_reason::{DeclineReason, decline_reason};
 pub use observed::{
     CHARGE_BY_HAND, CHARGE_REPLY, OBSERVED_PAYMENT, OBSERVED_PERIOD, Observation, is_observed,
 };

@@ -9,7 +9,7 @@ use tollgate_shared::form::Form;
 use tollgate_shared::provider::payuni::checkout::{self, CardAgreement, Method, Order};
 use tollgate_shared::provider::payuni::cipher;
 use tollgate_shared::provider::payuni::credit::{self, StoredCharge, UnbindReply};
-use tollgate_shared::provider::{CheckoutError, Hardness, decline_hardness};
+use tollgate_shared::provider::{CheckoutError, DeclineReason, Hardness, decline_hardness, decline_reason};
 use tollgate_shared::secret::Secret;
 use tollgate_shared::time::Timestamp;
 
@@ -247,6 +247,32 @@ fn ec_2_hard_declines_are_told_from_soft_ones() {
             "{code} {bank_code:?}"
         );
     }
+}
+
+/// The bank's code goes first; what nobody explains claims nothing.
+#[test]
+fn ec_8_a_decline_says_why_in_a_word() {
+    use DeclineReason::{CardExpired, CardUnusable, InsufficientFunds, Refused};
+    for (code, bank_code, expected) in [
+        ("CREDIT04012", Some("54"), CardExpired),
+        ("CREDIT04012", Some("51"), InsufficientFunds),
+        ("CREDIT04012", Some("61"), InsufficientFunds),
+        ("CREDIT04012", Some("43"), CardUnusable),
+        ("CREDIT04012", Some("05"), Refused),
+        ("CREDIT04012", Some("99"), Refused),
+        ("CREDIT04012", None, Refused),
+        ("10100251", None, CardExpired),
+        ("10100251", Some("05"), Refused),
+        ("10100252", None, InsufficientFunds),
+        ("10100255", None, CardUnusable),
+        ("10100058", None, Refused),
+        ("BY_HAND", None, Refused),
+    ] {
+        let reason = decline_reason(&decline(code, bank_code));
+        assert_eq!(reason, expected, "{code} {bank_code:?}");
+        assert_eq!(DeclineReason::from_label(reason.label()), Some(reason));
+    }
+    assert_eq!(DeclineReason::from_label("other"), None);
 }
 
 #[test]

@@ -7,6 +7,7 @@
 //! never the reverse. Not here: which period an attempt is counted to (`domain::subscription::standing`).
 
 use tollgate_shared::id::PaymentId;
+use tollgate_shared::provider::DeclineReason;
 use tollgate_shared::time::Timestamp;
 use uuid::Uuid;
 
@@ -37,6 +38,8 @@ pub(crate) struct NewAttempt {
     pub(crate) error_message: Option<String>,
     /// Whether trying the same card again is pointless.
     pub(crate) hard: bool,
+    /// Why it was refused, in a word for the customer.
+    pub(crate) decline_reason: Option<DeclineReason>,
     /// `notice`, `poll` or `charge`.
     pub(crate) found_by: &'static str,
     /// When it happened.
@@ -54,8 +57,8 @@ pub(crate) async fn upsert(
 ) -> Result<(), DbError> {
     let sql = "insert into tollgate.subscription_payments as known (id, subscription_id, attempt_key, period_number, \
                period_order_no, provider_payment_id, amount, status, error_code, error_message, hard_decline, \
-               found_by, occurred_at, recorded_at, max_retries) \
-               values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15) \
+               found_by, occurred_at, recorded_at, max_retries, decline_reason) \
+               values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16) \
                on conflict (subscription_id, attempt_key) do update set status = excluded.status \
                where known.status = 'paid' and excluded.status = 'refunded'";
     tx.execute(
@@ -76,6 +79,7 @@ pub(crate) async fn upsert(
             /* occurred_at */ &Instant(new.occurred_at),
             /* recorded_at */ &Instant(now),
             /* max_retries */ &new.retries_max,
+            /* decline_reason */ &new.decline_reason.map(DeclineReason::label),
         ],
     )
     .await?;
@@ -260,6 +264,8 @@ pub(crate) struct Known {
     pub(crate) error_code: Option<String>,
     /// The provider's words.
     pub(crate) error_message: Option<String>,
+    /// Why it was refused, in a word for the customer.
+    pub(crate) decline_reason: Option<String>,
     /// Who told first.
     pub(crate) found_by: String,
     /// When it happened.
@@ -268,10 +274,26 @@ pub(crate) struct Known {
     pub(crate) next_retry_at: Option<Timestamp>,
 }
 
+/// Why the newest refusal that was known at an instant was one.
+pub(crate) async fn decline_reason_at(
+    tx: &Tx,
+    id: SubscriptionId,
+    at: Timestamp,
+) -> Result<Option<DeclineReason>, DbError> {
+    let sql = "select decline_reason from tollgate.subscription_payments \
+               where subscription_id = $1 and status = 'failed' and greatest(occurred_at, recorded_at) <= $2 \
+               order by greatest(occurred_at, recorded_at) desc, occurred_at desc, attempt_key desc limit 1";
+    let row = tx.query_opt(sql, &[&id.as_uuid(), &Instant(at)]).await?;
+    let label: Option<Option<String>> = row.map(|row| row.try_get("decline_reason")).transpose()?;
+    Ok(label
+        .flatten()
+        .and_then(|label| DeclineReason::from_label(&label)))
+}
+
 /// Every attempt, in order.
 pub(crate) async fn list(tx: &Tx, id: SubscriptionId) -> Result<Vec<Known>, DbError> {
     let sql = "select attempt_key, period_order_no, provider_payment_id, amount, status, error_code, error_message, \
-               found_by, occurred_at, next_retry_at from tollgate.subscription_payments where subscription_id = $1 \
+               decline_reason, found_by, occurred_at, next_retry_at from tollgate.subscription_payments where subscription_id = $1 \
                order by occurred_at, attempt_key";
     let rows = tx.query(sql, &[&id.as_uuid()]).await?;
     let known = rows.iter().map(|row| {
@@ -283,6 +305,7 @@ pub(crate) async fn list(tx: &Tx, id: SubscriptionId) -> Result<Vec<Known>, DbEr
             status: row.try_get("status")?,
             error_code: row.try_get("error_code")?,
             error_message: row.try_get("error_message")?,
+            decline_reason: row.try_get("decline_reason")?,
             found_by: row.try_get("found_by")?,
             occurred_at: row.try_get::<_, Instant>("occurred_at")?.0,
             next_retry_at: row

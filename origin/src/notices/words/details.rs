@@ -7,6 +7,8 @@
 //! the subscription. The event for the team carries all of them.
 //! Not here: sentences (`origin/templates/notices`), how an amount or a day is written (`words`).
 
+use tollgate_shared::provider::DeclineReason;
+
 use super::Told;
 use crate::notices::{Locale, Notice, NoticeKind};
 
@@ -76,9 +78,7 @@ const EN: Labels = Labels {
 
 /// The table of a notice: the plan, what its kind is about, and the number to ask with.
 pub(super) fn details(notice: &Notice, told: &Told, labels: &Labels) -> Vec<Detail> {
-    let about = shown(notice.kind)
-        .iter()
-        .map(|fact| row(*fact, notice, told, labels));
+    let about = shown(notice.kind).iter().map(|fact| row(*fact, told, labels));
     [(labels.plan, Some(told.plan.clone()))]
         .into_iter()
         .chain(about)
@@ -111,7 +111,7 @@ const fn shown(kind: NoticeKind) -> &'static [Fact] {
     }
 }
 
-fn row(fact: Fact, notice: &Notice, told: &Told, labels: &Labels) -> (&'static str, Option<String>) {
+fn row(fact: Fact, told: &Told, labels: &Labels) -> (&'static str, Option<String>) {
     let (label, value) = match fact {
         Fact::Amount => (labels.amount, &told.amount),
         Fact::Period => (labels.period, &told.period),
@@ -119,9 +119,23 @@ fn row(fact: Fact, notice: &Notice, told: &Told, labels: &Labels) -> (&'static s
         Fact::Retry => (labels.retry, &told.retry_on),
         Fact::GraceEnds => (labels.grace_ends, &told.grace_ends_on),
         Fact::AccessUntil => (labels.access_until, &told.access_until_on),
-        Fact::Reason => (labels.reason, &notice.facts.reason),
+        Fact::Reason => (labels.reason, &told.reason),
     };
     (label, value.clone())
+}
+
+/// Why a charge was refused, in words that say what can be done.
+pub(super) const fn decline(reason: DeclineReason, locale: Locale) -> &'static str {
+    match (reason, locale) {
+        (DeclineReason::CardExpired, Locale::ZhTw) => "信用卡已過期",
+        (DeclineReason::CardExpired, Locale::En) => "The card has expired",
+        (DeclineReason::InsufficientFunds, Locale::ZhTw) => "信用卡可用額度或帳戶餘額不足",
+        (DeclineReason::InsufficientFunds, Locale::En) => "The card's limit or balance is too low",
+        (DeclineReason::CardUnusable, Locale::ZhTw) => "發卡銀行不接受這張信用卡，請改用其他信用卡",
+        (DeclineReason::CardUnusable, Locale::En) => "The bank does not accept this card; please use another",
+        (DeclineReason::Refused, Locale::ZhTw) => "這筆扣款未獲核准",
+        (DeclineReason::Refused, Locale::En) => "The charge was not approved",
+    }
 }
 
 /// What stands around the words in a language.

@@ -5,9 +5,11 @@
 use std::fmt::Write as _;
 
 use tollgate_shared::money::Money;
+use tollgate_shared::provider::DeclineReason;
 use tollgate_shared::time::{ECPAY_FORMAT, Timestamp};
 use uuid::Uuid;
 
+use super::details::labels;
 use super::{Words, amount, manage_url, subject, write};
 use crate::notices::{Locale, Notice, NoticeFacts, NoticeKind};
 
@@ -27,6 +29,7 @@ fn all_facts() -> NoticeFacts {
         grace_period_ends_at: Some(taipei("2027/01/31 23:59:59")),
         // The first instant that is not paid for: the last day is the one before.
         access_until: Some(taipei("2027/03/01 00:00:00")),
+        decline: None,
         reason: Some("10100058: 餘額不足".to_owned()),
         reference: Some("T20270101ABC".to_owned()),
     }
@@ -94,6 +97,29 @@ fn ec_8_pu_6_html_in_both_locales() {
         "html_en",
         every_kind(&all_facts(), Locale::En, |words| words.html.clone())
     );
+}
+
+/// Of a failure, the reason in the customer's language, whatever else was said.
+#[test]
+fn ec_8_a_failure_tells_why_in_the_customers_words() {
+    let mut all = String::new();
+    for reason in DeclineReason::ALL {
+        let facts = NoticeFacts {
+            decline: Some(reason),
+            ..all_facts()
+        };
+        for locale in Locale::ALL {
+            for kind in [NoticeKind::FirstFailure, NoticeKind::Downgraded] {
+                let words = written(&notice(kind, &facts), locale);
+                let line = words
+                    .text
+                    .lines()
+                    .find(|line| line.starts_with(labels(locale).reason));
+                writeln!(all, "{} {}: {}", reason.label(), kind.label(), line.unwrap()).unwrap();
+            }
+        }
+    }
+    insta::assert_snapshot!("declines", all);
 }
 
 #[test]
