@@ -378,3 +378,7 @@ pub(crate) fn next_retry(
 pub(super) fn days(count: u16) -> Duration {
     Duration::from_hours(u64::from(count).saturating_mul(24))
 }
+
+pub(super) fn hours(count: u16) -> Duration {
+    Duration::from_hours(u64::from(count))
+}

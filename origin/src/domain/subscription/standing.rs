@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::civil::Date;
 use tollgate_shared::time::Timestamp;
 
-use super::dunning::{self, Episode, Input, Phase, Step, days};
+use super::dunning::{self, Episode, Input, Phase, Step, days, hours};
 use super::facts::{anchor, canonical, is_mended, unanswered_since, unique};
 use super::history::{Taken, step_key};
 use super::schedule::{due_at, due_on, midnight, period_of, taipei_date};
@@ -495,8 +495,4 @@ impl<'a> Fold<'a> {
             Phase::Active | Phase::Paused | Phase::Downgraded(..) | Phase::Over(..) => paid_until,
         }
     }
-}
-
-fn hours(count: u16) -> std::time::Duration {
-    std::time::Duration::from_hours(u64::from(count))
 }
