@@ -46,6 +46,11 @@ impl Ground<'_> {
         };
         (taken < self.now).then(|| standing(self.terms, &known, self.policy, taken))
     }
+
+    fn notice(&self, subscription: &Subscription, taken: &Taken, kind: NoticeKind) -> Notice {
+        let then = self.at(taken.at);
+        notice(subscription, then.as_ref().unwrap_or(self.standing), taken, kind)
+    }
 }
 
 /// Tells every step that is new; the number of effects that they want.
@@ -67,8 +72,7 @@ pub(super) async fn new_steps(
         }
         log(tx, subscription, taken, now).await?;
         if let Some(kind) = notice_kind(taken.step) {
-            let then = ground.at(taken.at);
-            let mut notice = notice(subscription, then.as_ref().unwrap_or(standing), taken, kind);
+            let mut notice = ground.notice(subscription, taken, kind);
             notice.facts.decline = decline(tx, subscription, taken).await?;
             notices::enqueue(tx, &notice, context.notices, now).await?;
         }
