@@ -8,7 +8,9 @@
 //! Not here: money (`apply::book`), whether the amount is ours (`domain::charge`).
 
 use tollgate_shared::event::{Charge, Decline, Period};
-use tollgate_shared::provider::{CHARGE_BY_HAND, CHARGE_REPLY, Hardness, decline_hardness, decline_reason};
+use tollgate_shared::provider::{
+    CHARGE_BY_HAND, CHARGE_REPLY, DeclineReason, Hardness, decline_hardness, decline_reason,
+};
 use tollgate_shared::time::Timestamp;
 
 use super::refold::{refold, refold_row};
@@ -235,6 +237,8 @@ pub(crate) async fn note_refused_retry(
         status: "failed",
         error_code: Some(cut(&refused.code)),
         error_message: Some(cut(&refused.message)),
+        // The answer carries no code of the bank.
+        decline_reason: Some(DeclineReason::Refused),
         hard: false,
         found_by: FoundBy::Charge.label(),
         occurred_at: refused.tried_at,

@@ -107,7 +107,7 @@ pub(crate) async fn take_number(tx: &Tx, id: SubscriptionId, new: &NewAttempt) -
         "update tollgate.subscription_payments attempt set attempt_key = $4, period_number = coalesce($3, attempt.period_number), \
          period_order_no = coalesce($5, attempt.period_order_no), provider_payment_id = $6, \
          amount = coalesce($7, attempt.amount), error_code = $8, error_message = $9, hard_decline = $10, \
-         found_by = $11, occurred_at = $2 \
+         found_by = $11, occurred_at = $2, decline_reason = $12 \
          where attempt.id = (select known.id from tollgate.subscription_payments known where {SAME_REFUSAL} \
              and known.provider_payment_id is null order by known.occurred_at, known.attempt_key limit 1) \
          and not exists (select from tollgate.subscription_payments same \
@@ -128,6 +128,7 @@ pub(crate) async fn take_number(tx: &Tx, id: SubscriptionId, new: &NewAttempt) -
                 /* error_message */ &new.error_message,
                 /* hard_decline */ &new.hard,
                 /* found_by */ &new.found_by,
+                /* decline_reason */ &new.decline_reason.map(DeclineReason::label),
             ],
         )
         .await?;
