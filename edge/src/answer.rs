@@ -60,6 +60,16 @@ impl Answer {
         }
     }
 
+    /// Sends a browser on. The location is ours: a setting, and an id that was read.
+    pub(crate) fn see_other(location: &str, outcome: Cow<'static, str>) -> Self {
+        Self {
+            status: 303,
+            lines: format!("location: {location}\ncache-control: no-store"),
+            body: Cow::Borrowed(""),
+            outcome,
+        }
+    }
+
     /// No content.
     pub(crate) const fn empty(outcome: &'static str) -> Self {
         Self {
@@ -155,6 +165,7 @@ mod tests {
             limited(6),
             not_configured("session-not-configured", "Sessions are not configured"),
             Answer::empty("preflight").header("vary", "Origin"),
+            Answer::see_other("https://app.example/paid?paymentId=7", "accepted".into()),
         ];
         let shown: String = all.iter().map(shown).collect::<Vec<_>>().join("----\n");
         assert_eq!(shown, include_str!("../tests/golden/answers.txt"));

@@ -29,6 +29,7 @@ struct Body {
     plan_id: PlanId,
     provider: Option<SourceId>,
     method: Option<String>,
+    first_charge_on: Option<String>,
     /// Not the origin's business, and no part of what the key stands for: a repeat may bring a new one.
     #[serde(default)]
     turnstile_token: String,
@@ -43,6 +44,8 @@ struct Order<'a> {
     provider: Option<&'a SourceId>,
     #[serde(skip_serializing_if = "Option::is_none")]
     method: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    first_charge_on: Option<&'a str>,
     kind: &'a str,
     /// In the body and not in a header, because the body is signed: within the hop's window a header could be
     /// exchanged for another call's.
@@ -110,6 +113,7 @@ fn asked(call: &Call<'_>, user: &UserId, key: &str, kind: Kind, body: Body) -> A
         plan_id: &body.plan_id,
         provider: body.provider.as_ref(),
         method: body.method.as_deref(),
+        first_charge_on: body.first_charge_on.as_deref(),
         kind: kind.as_str(),
         idempotency_key: key,
     };
@@ -136,6 +140,8 @@ fn fingerprint(kind: Kind, body: &Body) -> Fingerprint {
             .map(|provider| ("provider".to_owned(), provider.to_string())),
     );
     fields.extend(body.method.clone().map(|method| ("method".to_owned(), method)));
+    let first_charge_on = body.first_charge_on.clone();
+    fields.extend(first_charge_on.map(|day| ("firstChargeOn".to_owned(), day)));
     Fingerprint(fields)
 }
 
@@ -153,7 +159,23 @@ fn read(bytes: &[u8]) -> Result<Body, Answer> {
     if body.turnstile_token.len() > TOKEN_LENGTH_MAX {
         return Err(unusable("Field turnstileToken is longer than a token."));
     }
+    if body
+        .first_charge_on
+        .as_deref()
+        .is_some_and(|day| !looks_like_a_day(day))
+    {
+        return Err(unusable("Field firstChargeOn is not a day like 2026-12-31."));
+    }
     Ok(body)
+}
+
+/// Whether the calendar has it, and the plan lets it be chosen, the origin knows.
+fn looks_like_a_day(text: &str) -> bool {
+    let is_at = |at: usize, byte: u8| match at {
+        4 | 7 => byte == b'-',
+        _ => byte.is_ascii_digit(),
+    };
+    text.len() == 10 && text.bytes().enumerate().all(|(at, byte)| is_at(at, byte))
 }
 
 #[cfg(test)]
@@ -165,6 +187,7 @@ mod tests {
     #[test]
     fn pm_3_only_known_fields_once_each_of_their_type() {
         assert!(read(br#"{"planId":"pro-month","provider":"ecpay","method":"Credit"}"#).is_ok());
+        assert!(read(br#"{"planId":"later","firstChargeOn":"2026-12-31"}"#).is_ok());
         for bad in [
             &b""[..],
             b"[]",
@@ -175,6 +198,11 @@ mod tests {
             br#"{"planId":"a","planId":"b"}"#,
             br#"{"planId":"a","amount":1}"#,
             br#"{"planId":"a","method":"Credit&x=1"}"#,
+            br#"{"planId":"a","firstChargeOn":""}"#,
+            br#"{"planId":"a","firstChargeOn":"2026-1-01"}"#,
+            br#"{"planId":"a","firstChargeOn":"2026/12/31"}"#,
+            br#"{"planId":"a","firstChargeOn":"2026-12-31T00:00"}"#,
+            br#"{"planId":"a","firstChargeOn":20261231}"#,
             br#"{"planId":"a"} x"#,
             b"{\"planId\":\"\xe9\"}",
             br#"{"planId":"a","turnstileToken":7}"#,
@@ -206,14 +234,32 @@ mod tests {
     }
 
     #[test]
-    fn ed_3_the_route_is_part_of_what_a_key_stands_for() {
+    fn ed_3_pu_7_the_route_and_the_day_are_part_of_what_a_key_stands_for() {
         let body = Body {
             plan_id: "pro".parse().unwrap(),
             provider: None,
             method: None,
             turnstile_token: String::new(),
+            first_charge_on: None,
         };
         let difference = fingerprint(Kind::OneTime, &body).difference(&fingerprint(Kind::Any, &body));
         assert_eq!(difference.as_deref(), Some("kind"));
+        let another = Body {
+            first_charge_on: Some("2026-12-31".to_owned()),
+            ..body
+        };
+        let without = Body {
+            plan_id: "pro".parse().unwrap(),
+            provider: None,
+            method: None,
+            turnstile_token: String::new(),
+            first_charge_on: None,
+        };
+        let difference = fingerprint(Kind::Any, &another).difference(&fingerprint(Kind::Any, &without));
+        assert_eq!(
+            difference.as_deref(),
+            Some("firstChargeOn"),
+            "PU-7: another day is another purchase"
+        );
     }
 }

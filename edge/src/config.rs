@@ -4,7 +4,7 @@
 //! "Settings"); only the edge has:
 //! - bindings: INBOX (Durable Object class `Inbox`), CALLER (class `Caller`), both SQLite classes; `RL_ADDRESS`
 //!   (rate limit by address); ORIGIN (service binding, preferred where bound);
-//! - variables: `ORIGIN_BASE_URL`, `INBOX_SHARDS` (16), `CORS_ORIGINS`, `SESSION_AUDIENCE` (`authenticated`),
+//! - variables: `ORIGIN_BASE_URL`, `INBOX_SHARDS` (16), `CORS_ORIGINS`, `SESSION_AUDIENCE` (`authenticated`), `APP_RETURN_URL`,
 //!   `SESSION_ISSUER`, `LOG_LEVEL` (`info` logs each request, `warn` only those answered with 4xx or 5xx), `TURNSTILE`
 //!   (`off` lets checkouts pass without it), `TURNSTILE_HOSTNAMES` (the hosts of `CORS_ORIGINS`), `TURNSTILE_VERIFY_URL`;
 //! - secrets: `SESSION_HS256_SECRET`, `CSRF_SECRET`, `ADMIN_WEBHOOK_TOKEN`, `TURNSTILE_SECRET_KEY`, `HANDOFF_KEY_ID`, `HANDOFF_KEY`
@@ -55,6 +55,8 @@ pub(crate) struct Settings {
     pub(crate) origin: Result<String, Vec<Fault>>,
     /// Whether addresses are limited at all.
     pub(crate) limiter: Result<(), Vec<Fault>>,
+    /// Where a customer is sent who comes back from a provider's page.
+    pub(crate) return_url: Option<String>,
     /// How many inboxes share the orders.
     pub(crate) shards: u32,
     /// Pages that may call the browser routes.
@@ -101,6 +103,7 @@ fn from_lookup(lookup: Lookup<'_>, bound: &dyn Fn(&str) -> bool) -> Settings {
         admin: long_secret(lookup, "ADMIN_WEBHOOK_TOKEN"),
         origin: origin(lookup, bound("ORIGIN")),
         limiter: limiter(bound("RL_ADDRESS")),
+        return_url: reader.optional("APP_RETURN_URL"),
         shards: shards(reader.optional("INBOX_SHARDS").as_deref()),
         cors_origins: listed
             .split([',', ' '])

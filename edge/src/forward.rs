@@ -7,6 +7,7 @@
 //! durable; new, known and delivered events are answered alike (ED-3). A failing inbox is 503, and the provider
 //! comes again. Not here: the hop to the origin (`inbox::deliver`), which no provider waits for.
 
+use tollgate_shared::id::PaymentId;
 use tollgate_shared::provider::{SIGNED_HEADERS, Unverified};
 
 use crate::Call;
@@ -25,6 +26,22 @@ pub(crate) const INBOX_KNOWN: u16 = 200;
 pub(crate) async fn webhook(call: &Call<'_>, named: Named<'_>, notice: &str) -> Answer {
     match try_webhook(call, named, notice, true).await {
         Ok(answer) | Err(answer) => answer,
+    }
+}
+
+/// The result of PAYUNi's page, which the customer's browser brings on its way back to the app: kept like a notice, as
+/// nothing else tells that a card was bound (PU-7). A browser that is refused or finds the inbox closed can reload.
+pub(crate) async fn returned(call: &Call<'_>, payment: &str) -> Answer {
+    let Ok(payment) = payment.parse::<PaymentId>() else {
+        return answer::not_found();
+    };
+    let kept = match try_webhook(call, Named::Source("payuni"), "return", true).await {
+        Ok(kept) => kept,
+        Err(refused) => return refused,
+    };
+    match &call.settings.return_url {
+        Some(page) => Answer::see_other(&format!("{page}?paymentId={payment}"), kept.outcome),
+        None => kept,
     }
 }
 

@@ -88,6 +88,7 @@ async fn dispatch(call: &Call<'_>, route: Route<'_>) -> Answer {
         Route::Webhook(named, notice) => forward::webhook(call, named, notice).await,
         Route::Checkout(kind) => checkout::checkout(call, kind).await,
         Route::Article => article::generate(call).await,
+        Route::Return(id) => forward::returned(call, id).await,
         Route::Status(id) => status::status(call, id).await,
         Route::Balance => status::balance(call).await,
         Route::Config => status::config(call).await,

@@ -53,6 +53,8 @@ pub(crate) enum Route<'a> {
     Balance,
     /// A browser asks how its payment is; the id as it stands in the path.
     Status(&'a str),
+    /// A customer's browser brings the result of a provider's page; the payment's id as it stands in the path.
+    Return(&'a str),
     /// A page asks which provider is configured.
     Config,
     /// A page asks for the token of its session.
@@ -133,6 +135,7 @@ pub(crate) fn find<'a>(method: &str, path: &'a str) -> Route<'a> {
         (Some("api"), Some("payments"), Some(id), Some("status"), None) => {
             browser(method, "GET", Route::Status(id))
         }
+        (Some("api"), Some("payments"), Some(id), Some("return"), None) => post(method, Route::Return(id)),
         #[cfg(feature = "bench")]
         (Some("bench"), Some("verify"), None, None, None) => post(method, Route::BenchVerify),
         #[cfg(feature = "bench")]
@@ -176,6 +179,7 @@ impl Route<'_> {
             Self::Article => "article",
             Self::Balance => "balance",
             Self::Status(_) => "status",
+            Self::Return(_) => "return",
             Self::Config => "config",
             Self::CsrfToken => "csrf-token",
             Self::Subscriptions => "subscriptions",
@@ -253,6 +257,9 @@ LINK   /api/payments/config              WrongMethod("GET, OPTIONS")
 GET    /api/payments/17/status           Status("17")
 POST   /api/payments/17/status           WrongMethod("GET, OPTIONS")
 OPTIONS /api/payments/17/status          Preflight("GET")
+POST   /api/payments/17/return           Return("17")
+GET    /api/payments/17/return           WrongMethod("POST")
+OPTIONS /api/payments/17/return          WrongMethod("POST")
 GET    /api/payments/17                  Unknown
 GET    /                                 Unknown
 "#;

@@ -22,7 +22,7 @@ use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tollgate_shared::id::{PaymentId, PlanId};
-use tollgate_shared::money::Money;
+use tollgate_shared::money::{Minor, Money};
 use tollgate_shared::secret::Secret;
 
 use crate::Origin;
@@ -31,7 +31,7 @@ use crate::clock::{Clock as _, SystemClock};
 use crate::config::Config;
 use crate::db::migrate::{MigrateError, migrate as migrate_database};
 use crate::db::{Database, DbError, PoolSettings, Tx, ledger, payments, plans};
-use crate::domain::plan::{FirstCharge, PeriodUnit, Plan, PlanKind, Schedule};
+use crate::domain::plan::{FirstCharge, PeriodDate, PeriodUnit, Plan, PlanKind, Schedule};
 use crate::domain::tokens::TokenAmount;
 use crate::service_keys::manage::ManageError;
 use crate::{http, work};
@@ -181,6 +181,10 @@ pub enum PlanArgumentsKind {
         times: u16,
         /// `build` or `date`.
         first_charge: String,
+        /// The day of every charge after the first, in the words of its period.
+        period_date: Option<String>,
+        /// Whole TWD of the first charge.
+        first_amount_minor: Option<i64>,
     },
     /// No charge at all: the plan of those whose payments failed (EC-3).
     Free,
@@ -252,13 +256,26 @@ fn kind(
                 frequency,
                 times,
                 first_charge,
+                period_date,
+                first_amount_minor,
             },
             None,
-        ) => Ok(PlanKind::Subscription {
-            subscription_type: subscription_type
-                .ok_or(CommandError::Plan("a subscription needs a subscription type"))?,
-            schedule: schedule(&period_type, &first_charge, (frequency, times))?,
-        }),
+        ) => {
+            let unit = unit(&period_type)?;
+            let schedule = Schedule {
+                unit,
+                frequency,
+                times,
+                first_charge: first(&first_charge)?,
+                period_date: period_date.map(|text| on_day(unit, &text)).transpose()?,
+                first_amount: first_amount_minor.map(Minor::new),
+            };
+            Ok(PlanKind::Subscription {
+                subscription_type: subscription_type
+                    .ok_or(CommandError::Plan("a subscription needs a subscription type"))?,
+                schedule: possible(schedule)?,
+            })
+        }
         (PlanArgumentsKind::Free, None) => Ok(PlanKind::Free {
             subscription_type: subscription_type
                 .ok_or(CommandError::Plan("a free plan needs a subscription type"))?,
@@ -266,28 +283,39 @@ fn kind(
     }
 }
 
-fn schedule(
-    period_type: &str,
-    first_charge: &str,
-    (frequency, times): (u16, u16),
-) -> Result<Schedule, CommandError> {
-    if frequency == 0 || times == 0 {
-        return Err(CommandError::Plan("frequency and times must be above zero"));
-    }
-    let unit = PeriodUnit::ALL
-        .into_iter()
-        .find(|unit| unit.label() == period_type);
+fn unit(label: &str) -> Result<PeriodUnit, CommandError> {
+    let unit = PeriodUnit::ALL.into_iter().find(|unit| unit.label() == label);
+    unit.ok_or(CommandError::Plan(
+        "the period type must be day, week, month or year",
+    ))
+}
+
+fn first(label: &str) -> Result<FirstCharge, CommandError> {
     let first = [FirstCharge::Build, FirstCharge::Date]
         .into_iter()
-        .find(|first| first.label() == first_charge);
-    Ok(Schedule {
-        unit: unit.ok_or(CommandError::Plan(
-            "the period type must be day, week, month or year",
-        ))?,
-        frequency,
-        times,
-        first_charge: first.ok_or(CommandError::Plan("the first charge must be build or date"))?,
-    })
+        .find(|first| first.label() == label);
+    first.ok_or(CommandError::Plan("the first charge must be build or date"))
+}
+
+fn on_day(unit: PeriodUnit, text: &str) -> Result<PeriodDate, CommandError> {
+    PeriodDate::parse(unit, text).ok_or(CommandError::Plan(
+        "the period date must be 1 (Monday) to 7 of a week, 1 to 31 of a month, or MM-DD of a year (not 02-29)",
+    ))
+}
+
+/// Refuses a schedule that no provider could keep.
+fn possible(schedule: Schedule) -> Result<Schedule, CommandError> {
+    if schedule.frequency == 0 || schedule.times == 0 {
+        return Err(CommandError::Plan("frequency and times must be above zero"));
+    }
+    if schedule.period_date.is_some() && schedule.frequency != 1 {
+        return Err(CommandError::Plan("a period date needs a period frequency of 1"));
+    }
+    // PAYUNi takes nothing below (reference A.5), and NT$1 is how it binds a card (PU-7).
+    if schedule.first_amount.is_some_and(|first| first < Minor::new(2)) {
+        return Err(CommandError::Plan("the first amount must be 2 or more"));
+    }
+    Ok(schedule)
 }
 
 /// `tollgate ledger show`: the entries of a payment, one JSON line each.

@@ -316,7 +316,8 @@ fn step<'a>(
 
 /// Applies in a savepoint; a failure is undone and noted, unless it took the transaction with it.
 async fn apply_or_note(step: Step<'_>, attempts: i32) -> Result<bool, ApplyError> {
-    match step.tx.savepoint(apply::apply(step)).await {
+    // On the heap: every way in here would carry the largest handler on its stack.
+    match step.tx.savepoint(Box::pin(apply::apply(step))).await {
         Ok(outcome) => {
             inbox::mark_applied(step.tx, step.inbox_event, outcome.label(), step.now).await?;
             log_applied(step, outcome);

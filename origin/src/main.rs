@@ -322,7 +322,10 @@ async fn run(command: Command) -> Result<(), Failure> {
             Box::pin(commands::work(config, stop_signal())).await?;
         }
         Command::Migrate => commands::migrate(&database_url()?).await?,
-        Command::Plan(PlanCommand::Put(put)) => commands::plan_put(&database_url()?, put.arguments()).await?,
+        Command::Plan(PlanCommand::Put(put)) => {
+            let arguments = put.arguments().unwrap_or_else(|error| error.exit());
+            commands::plan_put(&database_url()?, arguments).await?;
+        }
         Command::ServiceKey(command) => service_key(command).await?,
         Command::Ledger(LedgerCommand::Show { payment }) => {
             commands::ledger_show(&database_url()?, payment).await?;

@@ -52,9 +52,16 @@ pub(super) struct PlanPut {
     /// Subscriptions: charges in all, the first included.
     #[arg(long, required_if_eq("kind", "subscription"))]
     period_times: Option<u16>,
-    /// Subscriptions: build (on the day of the order) or date.
+    /// Subscriptions: build (on the day of the order) or date (on a day that the customer chooses at checkout; PAYUNi only).
     #[arg(long, default_value = "build")]
     first_charge: String,
+    /// Subscriptions: the day of every charge after the first: 1 (Monday) to 7, 1 to 31, or MM-DD; absent: that of the
+    /// first (PAYUNi only).
+    #[arg(long)]
+    period_date: Option<String>,
+    /// Subscriptions: whole TWD of the first charge; absent: the amount (PAYUNi only).
+    #[arg(long)]
+    first_amount: Option<i64>,
     /// What the plan allows, as NAME=NUMBER; once for each.
     #[arg(long = "limit", value_parser = limit)]
     limits: Vec<(String, i64)>,
@@ -70,7 +77,16 @@ fn limit(text: &str) -> Result<(String, i64), &'static str> {
 }
 
 impl PlanPut {
-    pub(super) fn arguments(self) -> PlanArguments {
+    /// The arguments of the kind; those of another kind are refused.
+    pub(super) fn arguments(self) -> Result<PlanArguments, clap::Error> {
+        if !matches!(self.kind, Kind::Subscription)
+            && (self.period_date.is_some() || self.first_amount.is_some())
+        {
+            return Err(clap::Error::raw(
+                clap::error::ErrorKind::ArgumentConflict,
+                "--period-date and --first-amount are for subscriptions\n",
+            ));
+        }
         let kind = match self.kind {
             Kind::OneTime => PlanArgumentsKind::OneTime {
                 duration_days: self.duration_days,
@@ -80,10 +96,12 @@ impl PlanPut {
                 frequency: self.period_frequency,
                 times: self.period_times.unwrap_or_default(),
                 first_charge: self.first_charge,
+                period_date: self.period_date,
+                first_amount_minor: self.first_amount,
             },
             Kind::Free => PlanArgumentsKind::Free,
         };
-        PlanArguments {
+        Ok(PlanArguments {
             id: self.id,
             name: self.name,
             amount_minor: self.amount,
@@ -91,6 +109,6 @@ impl PlanPut {
             tokens: self.tokens,
             limits: self.limits.into_iter().collect(),
             kind,
-        }
+        })
     }
 }

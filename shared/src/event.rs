@@ -87,6 +87,8 @@ pub enum Fact {
     PeriodPaid(Charge, Period),
     /// A refused charge of a periodic order.
     PeriodFailed(Decline, Period),
+    /// A card was bound for charges to come, by an authorisation that is none of them (PU-7).
+    CardBound(CardBinding),
     /// An event of a source whose payload Tollgate only carries: its type and JSON payload.
     Foreign {
         /// The source's own name for the kind of event.
@@ -151,6 +153,17 @@ pub struct Decline {
     pub bank_code: Option<String>,
     /// The provider's words; for a person, never matched on.
     pub message: String,
+}
+
+/// A card that was bound for charges to come.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CardBinding {
+    /// What was authorised for it: no period's money.
+    pub money: Money,
+    /// The provider's number of that authorisation, where it has one.
+    pub provider_payment_id: Option<ProviderPaymentId>,
+    /// The provider's number of the contract.
+    pub contract_number: Option<ProviderPaymentId>,
 }
 
 /// How a customer can still pay.

@@ -69,7 +69,8 @@ fn instructions(step: Step<'_>, code: &IssuedCode) -> Instructions {
     }
 }
 
-fn wait_until(payment: &mut Payment, instant: Timestamp, now: Timestamp) {
+/// Makes the payment wait at least until then, and opens one that was given up before.
+pub(super) fn wait_until(payment: &mut Payment, instant: Timestamp, now: Timestamp) {
     payment.pending_until = payment.pending_until.max(instant);
     if payment.pending_until > now {
         payment.notes.canceled = None;

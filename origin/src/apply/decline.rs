@@ -10,7 +10,7 @@
 use tollgate_shared::event::{Decline, Period};
 use tollgate_shared::id::ProviderPaymentId;
 
-use super::{ApplyError, Outcome, Step, dispute, recompute};
+use super::{ApplyError, Outcome, Step, binding, dispute, recompute};
 use crate::announce::{Announcement, Kind, announce};
 use crate::db::payments::{self, Failure, Payment};
 use crate::domain::charge::{DisputeKind, takes_back};
@@ -41,6 +41,9 @@ pub(super) async fn note(
     };
     if step.event.merchant != payment.merchant {
         return dispute::record_without_charge(step, DisputeKind::MerchantMismatch, Some(&payment)).await;
+    }
+    if refused == Refused::Canceled && binding::is_released(&payment, decline) {
+        return Ok(Outcome::Acknowledged);
     }
     if reverses(step, &payment, decline, refused).await? {
         return dispute::record_reversal(step, &payment, decline).await;

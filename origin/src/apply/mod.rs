@@ -9,6 +9,7 @@
 //! fact has its file; the match below has no default, so a new kind of fact does not compile until it is decided.
 //! Failure: [`ApplyError`]; the inbox keeps the event and tries again.
 
+mod binding;
 mod book;
 mod code;
 mod decline;
@@ -86,6 +87,8 @@ pub(crate) enum Outcome {
     Refunded,
     /// A refused attempt was noted.
     DeclineNoted,
+    /// A card was bound for charges to come; no money moved.
+    CardBound,
     /// Payment instructions were stored.
     CodeStored,
     /// The bank has not decided; the payment waits longer.
@@ -108,6 +111,7 @@ impl Outcome {
             Self::KnownCharge => "known_charge",
             Self::Refunded => "refunded",
             Self::DeclineNoted => "decline_noted",
+            Self::CardBound => "card_bound",
             Self::CodeStored => "code_stored",
             Self::Held => "held",
             Self::TestLogged => "test_logged",
@@ -171,6 +175,7 @@ pub(crate) async fn apply(step: Step<'_>) -> Result<Outcome, ApplyError> {
         Fact::PaymentFailed(decline) => decline::note(step, decline, Refused::Attempt).await,
         Fact::PaymentCanceled(decline) => decline::note(step, decline, Refused::Canceled).await,
         Fact::PeriodFailed(decline, period) => decline::note(step, decline, Refused::Period(period)).await,
+        Fact::CardBound(binding) => binding::note(step, binding).await,
         Fact::CodeIssued(code) => code::store(step, code).await,
         Fact::PaymentHeld(undecided) => code::wait_for_bank(step, undecided).await,
         Fact::Refunded(charge) => refund::refund(step, charge).await,

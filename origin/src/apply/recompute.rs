@@ -44,7 +44,7 @@ async fn write(
     let status = payment_status(PaymentFacts {
         settled_minor: sums.settled_minor,
         refunded_minor: sums.refunded_minor,
-        failed: payment.notes.failure.is_some(),
+        failed: payment.notes.is_failed(),
         canceled: payment.notes.canceled.is_some(),
     });
     // Without a charge, the greater of two numbers: any rule will do that does not depend on the order of arrival.

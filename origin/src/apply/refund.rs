@@ -13,7 +13,7 @@ use super::settle::{book_once, check};
 use super::{ApplyError, Outcome, Step, dispute, recompute, tokens};
 use crate::db::payments::{self, Inserted, Payment};
 use crate::db::refunds::{self, Refund, RefundStatus};
-use crate::domain::charge::DisputeKind;
+use crate::domain::charge::{DisputeKind, Which};
 use crate::refunds::book::{self, Happened};
 use crate::subscriptions::{Attempt, note_attempt};
 
@@ -22,15 +22,18 @@ pub(super) async fn refund(step: Step<'_>, charge: &Charge) -> Result<Outcome, A
     let Some(payment) = step.payment().await? else {
         return dispute::record(step, DisputeKind::UnknownOrder, None, charge).await;
     };
-    if let Err(kind) = check(step, &payment, charge, None) {
+    if let Err(kind) = check(step, &payment, charge, Which::Any) {
         return dispute::record(step, kind, Some(&payment), charge).await;
     }
     match book_once(step, &payment, charge, None).await? {
         Inserted::OfAnotherPayment => {
             dispute::record(step, DisputeKind::ChargeOfAnotherOrder, Some(&payment), charge).await
         }
-        Inserted::Known { refunded: true } => Ok(Outcome::KnownCharge),
-        inserted @ (Inserted::New | Inserted::Known { refunded: false }) => {
+        Inserted::Known { refunded: true, .. } => Ok(Outcome::KnownCharge),
+        Inserted::Known { amount_minor, .. } if amount_minor != charge.money.amount_minor => {
+            dispute::record(step, DisputeKind::AmountMismatch, Some(&payment), charge).await
+        }
+        inserted @ (Inserted::New | Inserted::Known { refunded: false, .. }) => {
             let ours = ours(step, &payment, charge).await?;
             if !ours.is_empty() {
                 return echo(step, &payment, charge, &ours).await;

@@ -8,9 +8,9 @@
 
 use tollgate_shared::event::{Charge, Period};
 
-use super::{ApplyError, Outcome, Step, book, dispute, recompute, tokens};
+use super::{ApplyError, Outcome, Step, binding, book, dispute, recompute, tokens};
 use crate::db::payments::{self, Inserted, NewCharge, Payment};
-use crate::domain::charge::{self, DisputeKind, Ordered, Told};
+use crate::domain::charge::{self, DisputeKind, Ordered, Told, Which};
 use crate::entropy;
 use crate::subscriptions::{Attempt, note_attempt};
 
@@ -23,7 +23,11 @@ pub(super) async fn settle(
     let Some(payment) = step.payment().await? else {
         return dispute::record(step, DisputeKind::UnknownOrder, None, charge).await;
     };
-    if let Err(kind) = check(step, &payment, charge, period) {
+    if period.is_none() && binding::is_before_first(step, &payment) {
+        return binding::told_as_charge(step, payment, charge).await;
+    }
+    let which = period.map_or(Which::First, |period| Which::Period(period.number));
+    if let Err(kind) = check(step, &payment, charge, which) {
         return dispute::record(step, kind, Some(&payment), charge).await;
     }
     match book_once(step, &payment, charge, period).await? {
@@ -46,17 +50,18 @@ pub(super) fn check(
     step: Step<'_>,
     payment: &Payment,
     charge: &Charge,
-    period: Option<&Period>,
+    which: Which,
 ) -> Result<(), DisputeKind> {
     let ordered = Ordered {
         merchant: payment.merchant.clone(),
         price: payment.price,
+        period_price: payment.period_price,
         periodic: payment.periodic,
     };
     let told = Told {
         merchant: step.event.merchant.as_ref(),
         money: charge.money,
-        period: period.is_some(),
+        which,
     };
     charge::check(&ordered, &told)
 }

@@ -6,6 +6,7 @@
 //! `APP_RETURN_URL?paymentId=…`, which carries no result, only what to poll. The mock is offered only where
 //! `Sources` has it, and it has it only where no real provider is configured (PM-7).
 
+use jiff::civil::Date;
 use reqwest::Url;
 use tollgate_shared::id::{MerchantId, OrderNumber, PaymentId};
 use tollgate_shared::provider::ecpay::{self, Ecpay};
@@ -17,8 +18,9 @@ use tollgate_shared::time::Timestamp;
 use super::PlaceError;
 use crate::Origin;
 use crate::config::{CheckoutConfig, PaymentProvider};
-use crate::domain::plan::{FirstCharge, PeriodUnit, Plan, PlanKind, Schedule};
+use crate::domain::plan::{FirstCharge, PeriodDate, PeriodUnit, Plan, PlanKind, Schedule};
 use crate::domain::subscription::Mode;
+use crate::domain::subscription::schedule::{due_on, taipei_date};
 
 /// An order to be paid.
 #[derive(Debug, Clone, Copy)]
@@ -31,6 +33,8 @@ pub(super) struct Order<'a> {
     pub(super) payment: PaymentId,
     /// When it was placed, written into the form.
     pub(super) placed_at: Timestamp,
+    /// The chosen day of the first charge (PU-7); `None`: the day of the order.
+    pub(super) first_charge_on: Option<Date>,
 }
 
 /// Where and how to pay.
@@ -166,11 +170,18 @@ fn ecpay_method(
     Ok(method)
 }
 
-/// ECPay has no weeks: seven days each.
+/// ECPay has no weeks: seven days each. It charges one amount, first on the day of the order, then on that day's like.
 fn ecpay_period(config: &CheckoutConfig, schedule: Schedule) -> Result<ecpay::checkout::Period, PlaceError> {
     use ecpay::checkout::PeriodType;
+    let refused = |reason: &str| Err(PlaceError::NotPayable(format!("ecpay {reason}; payuni does")));
     if schedule.first_charge == FirstCharge::Date {
-        return Err(first_charge_not_chosen());
+        return refused("makes no first charge on a chosen day");
+    }
+    if schedule.period_date.is_some() {
+        return refused("charges on no other day than that of the first charge");
+    }
+    if schedule.first_amount.is_some() {
+        return refused("has no first charge of another amount");
     }
     let frequency = u32::from(schedule.frequency);
     let (period_type, frequency) = match schedule.unit {
@@ -202,13 +213,15 @@ fn payuni_form(
             if method.is_some_and(|method| method != "Credit") {
                 return Err(PlaceError::UnknownMethod);
             }
-            if schedule.first_charge == FirstCharge::Date {
-                return Err(first_charge_not_chosen());
-            }
             match mode {
                 Mode::ProviderRun => {
                     let order = payuni_period_order(config, order, schedule)?;
                     payuni::checkout::period_form(shop, trimmed(base), &order)
+                }
+                Mode::MerchantRun if schedule.first_charge == FirstCharge::Date => {
+                    let reason =
+                        "payuni binds a card for a chosen day only where it runs the contract itself";
+                    return Err(PlaceError::NotPayable(reason.to_owned()));
                 }
                 // No contract at PAYUNi, which would charge beside us: the first payment, by which the customer agrees
                 // to the later ones. The agreement goes by the order's number.
@@ -241,7 +254,7 @@ fn payuni_order(
     Ok(payuni::checkout::Order {
         number: order.number.clone(),
         placed_at: order.placed_at,
-        money: order.plan.price,
+        money: order.plan.first_price(),
         description: order.plan.name.clone(),
         notify_url: notice_url(config, "payuni", "payment"),
         return_url: None,
@@ -255,44 +268,54 @@ fn payuni_period_order(
     order: &Order<'_>,
     schedule: Schedule,
 ) -> Result<payuni::checkout::PeriodOrder, PlaceError> {
+    use payuni::checkout::FirstCharge;
+    let chosen = order.first_charge_on;
     Ok(payuni::checkout::PeriodOrder {
         number: order.number.clone(),
         money: order.plan.price,
-        first_money: None,
+        first_money: schedule.first_amount.map(|_| order.plan.first_price()),
         description: order.plan.name.clone(),
-        schedule: payuni_schedule(schedule, order.placed_at)?,
+        schedule: payuni_schedule(schedule, order)?,
         period_times: u32::from(schedule.times),
-        first_charge: payuni::checkout::FirstCharge::Build,
+        first_charge: chosen.map_or(FirstCharge::Build, |day| FirstCharge::Date(day.to_string())),
         notify_url: notice_url(config, "payuni", "period"),
-        return_url: None,
+        // The binding of a card is told nowhere else (A.5).
+        return_url: chosen.map(|_| binding_url(config, order)),
         back_url: Some(return_url(config, order)),
         payer_email: None,
     })
 }
 
-/// The schedule that begins on the day of the order, in Taiwan. PAYUNi has no days and no multiples.
-fn payuni_schedule(
-    schedule: Schedule,
-    placed_at: Timestamp,
-) -> Result<payuni::checkout::Schedule, PlaceError> {
+/// PAYUNi's schedule: on the plan's day, else on the days like that of the first charge. It has no days and no multiples.
+fn payuni_schedule(schedule: Schedule, order: &Order<'_>) -> Result<payuni::checkout::Schedule, PlaceError> {
+    use payuni::checkout::Schedule as At;
     let not_payable = || PlaceError::NotPayable("payuni charges every week, month or year".to_owned());
     if schedule.frequency != 1 {
         return Err(not_payable());
     }
-    let part = |format: &str| placed_at.to_taipei(format).ok_or_else(not_payable);
-    let number = |format: &str| part(format)?.parse().map_err(|_| not_payable());
-    match schedule.unit {
-        PeriodUnit::Day => Err(not_payable()),
-        PeriodUnit::Week => Ok(payuni::checkout::Schedule::Weekly(number("%u")?)),
-        PeriodUnit::Month => Ok(payuni::checkout::Schedule::Monthly(number("%d")?)),
-        PeriodUnit::Year => Ok(payuni::checkout::Schedule::Yearly(part("%Y-%m-%d")?)),
-    }
+    let first = order.first_charge_on.or_else(|| taipei_date(order.placed_at));
+    let first = first.ok_or_else(not_payable)?;
+    let number = |day: i8| u32::try_from(day).map_err(|_| not_payable());
+    Ok(match (schedule.unit, schedule.period_date) {
+        (PeriodUnit::Day, _) => return Err(not_payable()),
+        (_, Some(PeriodDate::Weekday(day))) => At::Weekly(number(day)?),
+        (_, Some(PeriodDate::DayOfMonth(day))) => At::Monthly(number(day)?),
+        (_, Some(PeriodDate::DayOfYear { .. })) => {
+            let next = due_on(schedule, first, 2).ok_or_else(not_payable)?;
+            At::Yearly(next.to_string())
+        }
+        (PeriodUnit::Week, None) => At::Weekly(number(first.weekday().to_monday_one_offset())?),
+        (PeriodUnit::Month, None) => At::Monthly(number(first.day())?),
+        (PeriodUnit::Year, None) => At::Yearly(first.to_string()),
+    })
 }
 
-/// A first charge on a chosen day needs the day, which checkout does not take (PU-7 comes with it).
-fn first_charge_not_chosen() -> PlaceError {
-    PlaceError::NotPayable(
-        "first_charge = date needs a chosen day, which checkout does not take yet".to_owned(),
+/// Where the customer's browser takes the result of the page, on its way back to the app.
+fn binding_url(config: &CheckoutConfig, order: &Order<'_>) -> String {
+    format!(
+        "{}/api/payments/{}/return",
+        trimmed(&config.public_edge_url),
+        order.payment
     )
 }
 

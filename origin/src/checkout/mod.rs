@@ -12,9 +12,11 @@ mod refusal;
 #[cfg(test)]
 mod tests;
 
+use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use tollgate_shared::id::{DeliveryId, OrderNumber, PaymentId, PlanId, UserId};
+use tollgate_shared::money::Money;
 use tollgate_shared::provider::CheckoutForm;
 use tollgate_shared::time::Timestamp;
 
@@ -28,8 +30,9 @@ use crate::db::subscriptions::{self, NewSubscription};
 use crate::db::{DbError, Tx, company_members, plans, users};
 use crate::domain::coverage::covered;
 use crate::domain::order_number::order_number;
-use crate::domain::plan::{KindWanted, Plan, Schedule};
+use crate::domain::plan::{FirstCharge, KindWanted, Plan, Schedule};
 use crate::domain::subscription::Mode;
+use crate::domain::subscription::schedule::taipei_date;
 use crate::entropy;
 use crate::subscriptions::SubscriptionId;
 
@@ -37,6 +40,8 @@ pub(crate) use refusal::PlaceError;
 
 /// Draws of an order number before giving up; one clash needs the same millisecond and 55 equal bits.
 const DRAWS_MAX: u32 = 3;
+/// PAYUNi prints no limit; a card that is bound for longer has seldom the same date of expiry.
+const FIRST_CHARGE_DAYS_MAX: i32 = 365;
 
 /// What is asked for; stored under the idempotency key. An unknown member is refused.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -50,6 +55,9 @@ pub(crate) struct Request {
     /// How, in the provider's words; `None`: by card.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) method: Option<String>,
+    /// `YYYY-MM-DD` in Asia/Taipei: the day of the first charge, of a plan that lets it be chosen (PU-7).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) first_charge_on: Option<String>,
     /// Which plans the caller's route sells.
     #[serde(default)]
     pub(crate) kind: Kinds,
@@ -167,6 +175,7 @@ async fn decide_and_write(
         return repeat(stored, &call.request);
     }
     let plan = sold_plan(&tx, &call.request).await?;
+    let first_charge_on = first_charge_on(&plan, &call.request, call.now)?;
     if let Some(covered) = plan
         .subscription_type()
         .and_then(|held| covered(&holding, held, call.now))
@@ -182,6 +191,7 @@ async fn decide_and_write(
         number,
         payment,
         placed_at: call.now,
+        first_charge_on,
     };
     let way = form::build(
         origin,
@@ -191,7 +201,14 @@ async fn decide_and_write(
     )?;
     // After this point the payment must be placed.
     let new = new_payment(origin, call, &plan, (payment, number.clone()), &way);
-    write(origin, &tx, call, (&plan, &new), answer(&new, way)).await
+    write(
+        origin,
+        &tx,
+        call,
+        (&plan, &new, first_charge_on),
+        answer(&new, way),
+    )
+    .await
 }
 
 /// A subscription that is owed, downgraded or paused covers nothing, and its contract charges again all the same.
@@ -223,6 +240,8 @@ fn differing_field(before: &Request, now: &Request) -> Option<&'static str> {
         Some("provider")
     } else if before.method != now.method {
         Some("method")
+    } else if before.first_charge_on != now.first_charge_on {
+        Some("firstChargeOn")
     } else if before.kind != now.kind {
         Some("kind")
     } else {
@@ -239,6 +258,30 @@ async fn sold_plan(tx: &Tx, request: &Request) -> Result<Plan, PlaceError> {
         Ok(plan)
     } else {
         Err(PlaceError::OtherKind)
+    }
+}
+
+/// The day of the first charge, where the plan lets it be chosen: asked for there, refused elsewhere.
+fn first_charge_on(plan: &Plan, request: &Request, now: Timestamp) -> Result<Option<Date>, PlaceError> {
+    let is_chosen = plan
+        .schedule()
+        .is_some_and(|schedule| schedule.first_charge == FirstCharge::Date);
+    let refused = |reason| Err(PlaceError::FirstChargeOn(reason));
+    let text = match &request.first_charge_on {
+        Some(text) if is_chosen => text,
+        Some(_) => return refused("This plan is charged on the day of the order: leave it out."),
+        None if is_chosen => return refused("This plan needs a day for its first charge."),
+        None => return Ok(None),
+    };
+    let day: Option<Date> = text.parse().ok();
+    // Other ways of writing a day are read by some and not by others.
+    let Some(day) = day.filter(|day| day.to_string() == *text) else {
+        return refused("It must be a day like 2026-12-31.");
+    };
+    let ahead = taipei_date(now).and_then(|today| day.since(today).ok());
+    match ahead.map(|ahead| ahead.get_days()) {
+        Some(1..=FIRST_CHARGE_DAYS_MAX) => Ok(Some(day)),
+        _ => refused("It must be one of the next 365 days, and not today (Asia/Taipei)."),
     }
 }
 
@@ -260,7 +303,7 @@ fn new_payment(
         id,
         user: call.user.clone(),
         plan: plan.id.clone(),
-        price: plan.price,
+        price: plan.first_price(),
         provider: way.provider.name(),
         merchant: way.merchant.clone(),
         order,
@@ -286,7 +329,7 @@ async fn write(
     origin: &Origin,
     tx: &Tx,
     call: &Call,
-    (plan, payment): (&Plan, &NewPayment),
+    (plan, payment, first_charge_on): (&Plan, &NewPayment, Option<Date>),
     answer: Answer,
 ) -> Result<Placed, PlaceError> {
     payments::insert(tx, payment, call.now)
@@ -302,7 +345,10 @@ async fn write(
     };
     checkouts::insert(tx, &key, call.now).await?;
     if let Some(schedule) = plan.schedule() {
-        let new = new_subscription(origin, (payment, schedule), call.now)?;
+        let new = NewSubscription {
+            anchor: first_charge_on,
+            ..new_subscription(origin, (payment, plan.price, schedule), call.now)?
+        };
         subscriptions::insert(tx, &new, call.now).await?;
     }
     recompute_user(tx, &call.user, call.now).await?;
@@ -322,13 +368,14 @@ async fn write(
 /// The subscription of a payment, pending until its first charge. Who charges is fixed now.
 fn new_subscription<'a>(
     origin: &Origin,
-    (payment, schedule): (&'a NewPayment, Schedule),
+    (payment, price, schedule): (&'a NewPayment, Money, Schedule),
     now: Timestamp,
 ) -> Result<NewSubscription<'a>, DbError> {
     let is_payuni = payment.provider == PaymentProvider::Payuni.name();
     Ok(NewSubscription {
         id: SubscriptionId::from_uuid(entropy::uuid_v7(now)?),
         payment,
+        price,
         mode: if is_payuni {
             origin.config.subscriptions.payuni_mode
         } else {

@@ -46,6 +46,9 @@ pub(crate) enum PlaceError {
     /// The provider has no such method.
     #[error("no such method")]
     UnknownMethod,
+    /// The day of the first charge is missing, superfluous or none that can be chosen: why.
+    #[error("the day of the first charge cannot be taken: {0}")]
+    FirstChargeOn(&'static str),
     /// The provider does not take such an order.
     #[error("the provider does not take the order: {0}")]
     NotPayable(String),
@@ -111,6 +114,13 @@ impl PlaceError {
             Self::UnknownMethod => {
                 Problem::new(422, "unknown-method", "The provider has no such method").with("field", "method")
             }
+            Self::FirstChargeOn(reason) => Problem::new(
+                422,
+                "first-charge-on",
+                "The day of the first charge cannot be taken",
+            )
+            .detail(*reason)
+            .with("field", "firstChargeOn"),
             // Names the provider's field and limit, from `shared`'s checks; no value of ours but the plan's.
             Self::NotPayable(reason) => {
                 Problem::new(422, "plan-not-payable", "The provider does not take this plan")

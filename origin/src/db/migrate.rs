@@ -93,6 +93,10 @@ const VERSIONED: &[(&str, &str)] = &[
         sql_file!("versioned/V19__outbox_lanes.sql"),
     ),
     (
+        "V20__period_dates.sql",
+        sql_file!("versioned/V20__period_dates.sql"),
+    ),
+    (
         "V23__charges_by_hand.sql",
         sql_file!("versioned/V23__charges_by_hand.sql"),
     ),

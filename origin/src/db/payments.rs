@@ -7,6 +7,7 @@
 
 mod charges;
 
+use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio_postgres::Row;
@@ -34,7 +35,7 @@ pub(crate) struct NewPayment {
     pub(crate) user: UserId,
     /// For what.
     pub(crate) plan: PlanId,
-    /// The amount of one charge.
+    /// The amount of its only charge, or of the first.
     pub(crate) price: Money,
     /// The provider's name.
     pub(crate) provider: &'static str,
@@ -64,12 +65,16 @@ pub(crate) struct Payment {
     pub(crate) user: UserId,
     /// For what.
     pub(crate) plan: PlanId,
-    /// The amount of one charge.
+    /// The amount of its only charge, or of the first.
     pub(crate) price: Money,
+    /// The amount of a later one.
+    pub(crate) period_price: Money,
     /// The provider's name.
     pub(crate) provider: String,
     /// The shop; `None` at a provider that knows no shops.
     pub(crate) merchant: Option<MerchantId>,
+    /// The chosen day of the first charge, of a contract that the provider runs (PU-7).
+    pub(crate) first_charge_on: Option<Date>,
     /// Whether its plan is charged periodically.
     pub(crate) periodic: bool,
     /// The tokens that a charge of its plan buys.
@@ -94,6 +99,28 @@ pub(crate) struct Notes {
     /// That it was given up.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) canceled: Option<Canceled>,
+    /// The card that was bound last, for a first charge on a chosen day.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) card_bound: Option<CardBound>,
+}
+
+impl Notes {
+    /// Whether it failed: what was refused before a card was bound was another try at the cashier.
+    pub(crate) fn is_failed(&self) -> bool {
+        let bound_at = self.card_bound.as_ref().map(|bound| bound.at_ms);
+        let failure = self.failure.as_ref();
+        failure.is_some_and(|failure| bound_at.is_none_or(|bound_at| bound_at < failure.occurred_at_ms))
+    }
+}
+
+/// A card that was bound (PU-7). Ordered by time.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct CardBound {
+    /// When.
+    pub(crate) at_ms: Timestamp,
+    /// The provider's number of the authorisation that bound it; no charge has it.
+    pub(crate) provider_payment_id: Option<String>,
 }
 
 /// A refused attempt. Ordered by time, then by key, so that the last one is the same in any order of arrival.
@@ -192,8 +219,11 @@ pub(crate) async fn insert(tx: &Tx, payment: &NewPayment, now: Timestamp) -> Res
 
 pub(super) const SELECT: &str = "select payment.id, payment.user_id, payment.plan_id, payment.amount, payment.currency, \
      payment.provider, payment.merchant_id, payment.provider_payment_id, \
-     payment.instructions, payment.metadata, payment.pending_until, plan.kind = 'subscription' as periodic, plan.tokens as plan_tokens \
-     from tollgate.payments payment join tollgate.plans plan on plan.id = payment.plan_id";
+     payment.instructions, payment.metadata, payment.pending_until, plan.kind = 'subscription' as periodic, plan.tokens as plan_tokens, \
+     coalesce(subscription.amount, payment.amount) as period_amount, \
+     case when subscription.mode = 'provider_run' then subscription.anchor_on::text end as first_charge_on \
+     from tollgate.payments payment join tollgate.plans plan on plan.id = payment.plan_id \
+     left join tollgate.saas_subscriptions subscription on subscription.payment_id = payment.id";
 
 /// Finds and locks a payment by its number at a provider. Numbers are capitals; ECPay may fold case.
 pub(crate) async fn lock_by_order(
@@ -227,6 +257,7 @@ pub(crate) async fn lock_by_charge(
     let sql = format!("{SELECT} where payment.id = $1 for update of payment");
     let mut payment = read(&tx.query_one(&sql, &[&id]).await?)?;
     payment.price.amount_minor = Minor::new(found.try_get("amount")?);
+    payment.period_price = payment.price;
     Ok(Some(payment))
 }
 
@@ -257,9 +288,17 @@ pub(super) fn read(row: &Row) -> Result<Payment, DbError> {
             .try_into()
             .map_err(|_| unreadable("payments.plan_id"))?,
         price: money(row, "amount", "currency")?,
+        period_price: money(row, "period_amount", "currency")?,
         provider: row.try_get("provider")?,
         merchant: merchant
             .map(|text| text.try_into().map_err(|_| unreadable("payments.merchant_id")))
+            .transpose()?,
+        first_charge_on: row
+            .try_get::<_, Option<&str>>("first_charge_on")?
+            .map(|day| {
+                day.parse()
+                    .map_err(|_| unreadable("saas_subscriptions.anchor_on"))
+            })
             .transpose()?,
         periodic: row.try_get("periodic")?,
         tokens: plans::tokens(row)?,

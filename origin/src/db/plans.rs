@@ -16,13 +16,14 @@ use tollgate_shared::money::{Currency, Minor, Money};
 use tollgate_shared::time::Timestamp;
 
 use super::{DbError, Instant, Tx};
-use crate::domain::plan::{FirstCharge, PeriodUnit, Plan, PlanKind, Schedule};
+use crate::domain::plan::{FirstCharge, PeriodDate, PeriodUnit, Plan, PlanKind, Schedule};
 use crate::domain::tokens::TokenAmount;
 
 /// The columns that [`read`] reads, of the table alias `plan`.
 pub(super) const COLUMNS: &str = "plan.id as plan_id, plan.name as plan_name, plan.amount as plan_amount, \
      plan.currency as plan_currency, plan.subscription_type as plan_subscription_type, plan.kind as plan_kind, \
-     plan.tokens as plan_tokens, plan.limits as plan_limits, plan.duration_days, plan.period_type, plan.period_frequency, plan.period_times, plan.first_charge";
+     plan.tokens as plan_tokens, plan.limits as plan_limits, plan.duration_days, plan.period_type, plan.period_frequency, plan.period_times, plan.first_charge, \
+     plan.period_date, plan.first_amount";
 
 /// A plan that is sold; one that is not sold any more is not found.
 pub(crate) async fn find_available(tx: &Tx, id: &PlanId) -> Result<Option<Plan>, DbError> {
@@ -83,13 +84,15 @@ async fn is_in_use(tx: &Tx, id: &PlanId) -> Result<bool, DbError> {
 
 async fn write(tx: &Tx, plan: &Plan, now: Timestamp) -> Result<(), DbError> {
     let sql = "insert into tollgate.plans (id, name, amount, currency, kind, subscription_type, duration_days, \
-               period_type, period_frequency, period_times, first_charge, tokens, limits, available, created_at, updated_at) \
-               values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, true, $14, $14) \
+               period_type, period_frequency, period_times, first_charge, tokens, limits, period_date, \
+               first_amount, available, created_at, updated_at) \
+               values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, true, $16, $16) \
                on conflict (id) do update set name = excluded.name, amount = excluded.amount, \
                currency = excluded.currency, kind = excluded.kind, subscription_type = excluded.subscription_type, \
                duration_days = excluded.duration_days, period_type = excluded.period_type, \
                period_frequency = excluded.period_frequency, period_times = excluded.period_times, \
                first_charge = excluded.first_charge, tokens = excluded.tokens, limits = excluded.limits, \
+               period_date = excluded.period_date, first_amount = excluded.first_amount, \
                available = true, updated_at = excluded.updated_at";
     let (kind, duration_days, schedule) = match plan.kind {
         PlanKind::OneTime { duration_days, .. } => ("one_time", duration_days.map(i32::from), None),
@@ -113,6 +116,8 @@ async fn write(tx: &Tx, plan: &Plan, now: Timestamp) -> Result<(), DbError> {
             /* first_charge */ &schedule.map(|schedule| schedule.first_charge.label()),
             /* tokens */ &plan.tokens().map(TokenAmount::get),
             /* limits */ &Json(&plan.limits),
+            /* period_date */ &schedule.and_then(|schedule| Some(schedule.period_date?.text())),
+            /* first_amount */ &schedule.and_then(|schedule| Some(schedule.first_amount?.get())),
             /* now */ &Instant(now),
         ],
     )
@@ -172,8 +177,11 @@ pub(super) fn tokens(row: &Row) -> Result<Option<TokenAmount>, DbError> {
 }
 
 fn schedule(row: &Row) -> Result<Schedule, DbError> {
+    let unit = unit(row, "period_type")?;
     Ok(Schedule {
-        unit: unit(row, "period_type")?,
+        unit,
+        period_date: period_date(row, unit, "period_date")?,
+        first_amount: row.try_get::<_, Option<i64>>("first_amount")?.map(Minor::new),
         frequency: small(row, "period_frequency")?.ok_or_else(|| unreadable("plans.period_frequency"))?,
         times: small(row, "period_times")?.ok_or_else(|| unreadable("plans.period_times"))?,
         first_charge: match row.try_get("first_charge")? {
@@ -182,6 +190,17 @@ fn schedule(row: &Row) -> Result<Schedule, DbError> {
             _ => return Err(unreadable("plans.first_charge")),
         },
     })
+}
+
+/// Reads the day of a period.
+pub(super) fn period_date(
+    row: &Row,
+    unit: PeriodUnit,
+    column: &'static str,
+) -> Result<Option<PeriodDate>, DbError> {
+    let text: Option<&str> = row.try_get(column)?;
+    text.map(|text| PeriodDate::parse(unit, text).ok_or_else(|| unreadable(column)))
+        .transpose()
 }
 
 /// Reads the unit of a period.

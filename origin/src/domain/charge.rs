@@ -15,10 +15,23 @@ use tollgate_shared::time::Timestamp;
 pub(crate) struct Ordered {
     /// The shop that the order was placed with; `None` at a provider that knows no shops (mock).
     pub(crate) merchant: Option<MerchantId>,
-    /// The amount of one charge.
+    /// The amount of its only charge, or of the first.
     pub(crate) price: Money,
+    /// The amount of a later one.
+    pub(crate) period_price: Money,
     /// Whether it is charged periodically.
     pub(crate) periodic: bool,
+}
+
+/// Which charge of an order a notice speaks of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Which {
+    /// The only one, or the first.
+    First,
+    /// That of a period, where the notice says which.
+    Period(Option<u32>),
+    /// Any: one that was told before.
+    Any,
 }
 
 /// What a notice says about money.
@@ -28,8 +41,8 @@ pub(crate) struct Told<'a> {
     pub(crate) merchant: Option<&'a MerchantId>,
     /// The amount of the charge.
     pub(crate) money: Money,
-    /// Whether it speaks of a period.
-    pub(crate) period: bool,
+    /// Which charge it is.
+    pub(crate) which: Which,
 }
 
 /// How a notice differs from what we ordered, or what did not follow its money. The labels are those of `disputes.kind`.
@@ -105,13 +118,23 @@ pub(crate) fn check(ordered: &Ordered, told: &Told<'_>) -> Result<(), DisputeKin
     if told.merchant != ordered.merchant.as_ref() {
         return Err(DisputeKind::MerchantMismatch);
     }
-    if told.period && !ordered.periodic {
+    if matches!(told.which, Which::Period(_)) && !ordered.periodic {
         return Err(DisputeKind::UnexpectedPeriod);
     }
-    if told.money != ordered.price {
-        return Err(DisputeKind::AmountMismatch);
+    if is_price(ordered, told) {
+        Ok(())
+    } else {
+        Err(DisputeKind::AmountMismatch)
     }
-    Ok(())
+}
+
+/// PU-1's first amount is that of period 1 and of no other.
+fn is_price(ordered: &Ordered, told: &Told<'_>) -> bool {
+    match told.which {
+        Which::First | Which::Period(Some(1)) => told.money == ordered.price,
+        Which::Period(Some(_)) => told.money == ordered.period_price,
+        Which::Period(None) | Which::Any => told.money == ordered.price || told.money == ordered.period_price,
+    }
 }
 
 /// Whether a refusal under the number of a settled charge takes that charge back. A cancellation does; an attempt
@@ -125,9 +148,10 @@ mod tests {
     use tollgate_shared::id::MerchantId;
     use tollgate_shared::money::Money;
 
-    use super::{DisputeKind, Ordered, Told, check};
+    use super::{DisputeKind, Ordered, Told, Which, check};
 
-    /// merchant told | amount told | a period? | order is periodic? | verdict; the order is 3002607's, NT$300
+    /// merchant told | amount told | which? | order is periodic? | verdict; the order is 3002607's: NT$300, and NT$99 first
+    /// where that is said
     const TABLE: &str = "
         3002607 | 300 | -      | -        | ok
         3002607 | 300 | -      | periodic | ok
@@ -141,22 +165,41 @@ mod tests {
         3002607 | 301 | period | periodic | amount_mismatch
         3002607 | 1   | period | periodic | amount_mismatch
         3002607 | 0   | -      | -        | amount_mismatch
+        3002607 | 99  | -      | 99 first | ok
+        3002607 | 300 | -      | 99 first | amount_mismatch
+        3002607 | 99  | 1      | 99 first | ok
+        3002607 | 300 | 1      | 99 first | amount_mismatch
+        3002607 | 300 | 2      | 99 first | ok
+        3002607 | 99  | 2      | 99 first | amount_mismatch
+        3002607 | 99  | period | 99 first | ok
+        3002607 | 300 | period | 99 first | ok
+        3002607 | 1   | period | 99 first | amount_mismatch
+        3002607 | 99  | any    | 99 first | ok
+        3002607 | 300 | any    | 99 first | ok
+        3002607 | 301 | any    | 99 first | amount_mismatch
+        3002607 | 300 | 1      | periodic | ok
+        3002607 | 300 | 2      | -        | unexpected_period
     ";
 
     #[test]
-    fn pm_4_a_charge_that_was_not_ordered_moves_no_money() {
+    fn pm_4_pu_1_a_charge_that_was_not_ordered_moves_no_money() {
         for row in TABLE.lines().map(str::trim).filter(|row| !row.is_empty()) {
             let cells: Vec<&str> = row.split('|').map(str::trim).collect();
             let ordered = Ordered {
                 merchant: "3002607".parse().ok(),
-                price: Money::twd(300),
-                periodic: cells[3] == "periodic",
+                price: Money::twd(if cells[3] == "99 first" { 99 } else { 300 }),
+                period_price: Money::twd(300),
+                periodic: cells[3] != "-",
             };
             let merchant: Option<MerchantId> = cells[0].parse().ok().filter(|_| cells[0] != "-");
             let told = Told {
                 merchant: merchant.as_ref(),
                 money: Money::twd(cells[1].parse().unwrap()),
-                period: cells[2] == "period",
+                which: match cells[2] {
+                    "-" => Which::First,
+                    "any" => Which::Any,
+                    number => Which::Period(number.parse().ok()),
+                },
             };
             let verdict = check(&ordered, &told).map_or_else(DisputeKind::label, |()| "ok");
             assert_eq!(verdict, cells[4], "{row}");

@@ -7,8 +7,9 @@
 
 use std::collections::BTreeMap;
 
+use jiff::civil::Date;
 use tollgate_shared::id::PlanId;
-use tollgate_shared::money::Money;
+use tollgate_shared::money::{Minor, Money};
 
 use super::expiry::Span;
 use super::tokens::TokenAmount;
@@ -23,7 +24,7 @@ pub(crate) struct Plan {
     pub(crate) id: PlanId,
     /// What the customer reads at the cashier.
     pub(crate) name: String,
-    /// The price of one charge.
+    /// The price of one charge; a subscription's first may be another (`Schedule::first_amount`).
     pub(crate) price: Money,
     /// What a charge gives, and whether more charges follow: the plan's terms, which stay while payments refer to it.
     pub(crate) kind: PlanKind,
@@ -57,7 +58,7 @@ pub(crate) enum PlanKind {
     },
 }
 
-/// The schedule of a provider-run subscription.
+/// When a subscription is charged, and what the first charge takes (PU-1's `periodConfig`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Schedule {
     /// The unit of a period.
@@ -68,6 +69,26 @@ pub(crate) struct Schedule {
     pub(crate) times: u16,
     /// When the first charge is made.
     pub(crate) first_charge: FirstCharge,
+    /// The day of every charge after the first; `None`: that of the first.
+    pub(crate) period_date: Option<PeriodDate>,
+    /// What the first charge takes (PAYUNi's `FAmt`); `None`: what every charge takes.
+    pub(crate) first_amount: Option<Minor>,
+}
+
+/// A day that comes once in every period (PAYUNi's `PeriodDate`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum PeriodDate {
+    /// 1 (Monday) to 7.
+    Weekday(i8),
+    /// 1 to 31; a short month has its last day.
+    DayOfMonth(i8),
+    /// A day that every year has: not 29 February.
+    DayOfYear {
+        /// 1 to 12.
+        month: i8,
+        /// 1 to 31.
+        day: i8,
+    },
 }
 
 /// The unit of a period.
@@ -140,6 +161,15 @@ impl Plan {
         !matches!(self.kind, PlanKind::Free { .. })
     }
 
+    /// What the first charge takes.
+    pub(crate) fn first_price(&self) -> Money {
+        let first = self.schedule().and_then(|schedule| schedule.first_amount);
+        Money {
+            amount_minor: first.unwrap_or(self.price.amount_minor),
+            ..self.price
+        }
+    }
+
     /// The schedule of a plan that renews itself.
     pub(crate) const fn schedule(&self) -> Option<Schedule> {
         match self.kind {
@@ -188,6 +218,37 @@ impl FirstCharge {
     }
 }
 
+impl PeriodDate {
+    /// Reads `1` to `7` of a week, `1` to `31` of a month, `MM-DD` of a year; a day has no period date.
+    pub(crate) fn parse(unit: PeriodUnit, text: &str) -> Option<Self> {
+        let number = |max: i8| {
+            let number = text.parse::<i8>().ok()?;
+            ((1..=max).contains(&number) && number.to_string() == text).then_some(number)
+        };
+        match unit {
+            PeriodUnit::Day => None,
+            PeriodUnit::Week => number(7).map(Self::Weekday),
+            PeriodUnit::Month => number(31).map(Self::DayOfMonth),
+            PeriodUnit::Year => {
+                // 2026 is a common year, so the 29th of February is in none of these.
+                let day: Date = format!("2026-{text}").parse().ok().filter(|_| text.len() == 5)?;
+                Some(Self::DayOfYear {
+                    month: day.month(),
+                    day: day.day(),
+                })
+            }
+        }
+    }
+
+    /// As `parse` reads it: the text in `plans.period_date` and on the command line.
+    pub(crate) fn text(self) -> String {
+        match self {
+            Self::Weekday(day) | Self::DayOfMonth(day) => day.to_string(),
+            Self::DayOfYear { month, day } => format!("{month:02}-{day:02}"),
+        }
+    }
+}
+
 impl Schedule {
     fn span(self) -> Span {
         match self.unit {
@@ -196,5 +257,38 @@ impl Schedule {
             PeriodUnit::Month => Span::Months(self.frequency),
             PeriodUnit::Year => Span::Months(self.frequency.saturating_mul(12)),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{PeriodDate, PeriodUnit};
+
+    /// A unit and a text; the texts of a unit that are days of it come back as they were.
+    const TEXTS: &str = "
+        week  | 1 7                     | 0 8 01 -1 +1 mon 1.0
+        month | 1 28 31                 | 0 32 01 031 -1 last 1-1
+        year  | 01-01 02-28 12-31 11-30 | 02-29 02-30 13-01 00-10 1-1 2026-01-01 0101 01-1 01/01
+        day   |                         | 1 01-01
+    ";
+
+    #[test]
+    fn pu_1_a_period_date_is_a_day_that_its_period_has() {
+        let mut count = 0;
+        for row in TEXTS.lines().map(str::trim).filter(|row| !row.is_empty()) {
+            let cells: Vec<&str> = row.split('|').map(str::trim).collect();
+            let unit = PeriodUnit::ALL
+                .into_iter()
+                .find(|unit| unit.label() == cells[0])
+                .unwrap();
+            for text in cells[1].split_whitespace() {
+                assert_eq!(PeriodDate::parse(unit, text).unwrap().text(), text, "{row}");
+                count += 1;
+            }
+            for text in cells[2].split_whitespace().chain([""]) {
+                assert_eq!(PeriodDate::parse(unit, text), None, "{text:?} of: {row}");
+            }
+        }
+        assert_eq!(count, 9);
     }
 }

@@ -36,6 +36,7 @@ struct Body {
     plan_id: PlanId,
     provider: Option<String>,
     method: Option<String>,
+    first_charge_on: Option<String>,
     #[serde(default)]
     kind: Kinds,
 }
@@ -95,6 +96,7 @@ async fn place(origin: &Origin, hop: &Hop, headers: &HeaderMap) -> Result<Placed
         plan_id: body.plan_id,
         provider: body.provider,
         method: body.method,
+        first_charge_on: body.first_charge_on,
         kind: body.kind,
     };
     let call = Call {

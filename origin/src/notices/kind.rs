@@ -48,6 +48,8 @@ kinds! {
     Downgraded = "downgraded", Urgent;
     /// A payment after failures: the paid plan is back.
     Recovered = "recovered", Low;
+    /// A card was bound for a first charge on a chosen day (PU-7).
+    CardBound = "card_bound", Low;
     /// Another card pays from now on.
     CardChanged = "card_changed", Low;
     /// Canceled for the end of what is paid.
@@ -79,7 +81,8 @@ impl NoticeKind {
             | Self::Downgraded
             | Self::ProviderEnded
             | Self::CardChanged => false,
-            Self::FirstFailure
+            Self::CardBound
+            | Self::FirstFailure
             | Self::SecondFailure
             | Self::Recovered
             | Self::CancelScheduled

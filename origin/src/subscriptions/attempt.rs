@@ -8,6 +8,7 @@
 //! Not here: money (`apply::book`), whether the amount is ours (`domain::charge`).
 
 use tollgate_shared::event::{Charge, Decline, Period};
+use tollgate_shared::id::ProviderPaymentId;
 use tollgate_shared::provider::{
     CHARGE_BY_HAND, CHARGE_REPLY, DeclineReason, Hardness, decline_hardness, decline_reason,
 };
@@ -133,10 +134,7 @@ async fn note_contract(
     attempt: Attempt<'_>,
 ) -> Result<(), DbError> {
     let number = period_of(attempt).and_then(|period| period.contract_number.as_ref());
-    if let Some(number) = number.filter(|_| subscription.contract_number.is_none()) {
-        subscriptions::set_contract_number(step.tx, subscription.id, number.as_str()).await?;
-        subscription.contract_number = Some(number.to_string());
-    }
+    note_contract_number(step, subscription, number).await?;
     let has_contract = subscription.mode == Mode::ProviderRun && subscription.provider == "payuni";
     if has_contract && subscription.contract_number.is_none() && matches!(attempt, Attempt::Paid(..)) {
         number::tell_missing(step.tx, subscription, step.now).await?;
@@ -146,6 +144,19 @@ async fn note_contract(
         && subscription.mode == Mode::MerchantRun
     {
         charges::store_credential(step.tx, subscription.id, credential, step.now).await?;
+    }
+    Ok(())
+}
+
+/// Keeps the provider's number of the contract, the first time that it is told.
+pub(super) async fn note_contract_number(
+    step: Step<'_>,
+    subscription: &mut Subscription,
+    number: Option<&ProviderPaymentId>,
+) -> Result<(), DbError> {
+    if let Some(number) = number.filter(|_| subscription.contract_number.is_none()) {
+        subscriptions::set_contract_number(step.tx, subscription.id, number.as_str()).await?;
+        subscription.contract_number = Some(number.to_string());
     }
     Ok(())
 }

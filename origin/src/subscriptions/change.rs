@@ -47,7 +47,10 @@ pub(crate) async fn cancel(
         CancelWhen::PeriodEnd => Noted::CancelAtEndAsked,
     };
     change(tx, context, asked, noted, |_, standing| {
-        begun(standing)?;
+        // A contract that waits for its first charge can be ended, too.
+        if !standing.awaits_first {
+            begun(standing)?;
+        }
         let is_ending = standing.ends_at.is_some_and(|_| standing.next_charge.is_none());
         if is_ending && when == CancelWhen::PeriodEnd {
             return Err(ChangeError::Ending);

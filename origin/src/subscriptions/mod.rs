@@ -9,6 +9,7 @@
 //! Not here: the rules (`domain::subscription`), sending (`effects`), SQL (`db::subscriptions`).
 
 mod attempt;
+mod binding;
 mod by_hand;
 mod change;
 mod id;
@@ -29,6 +30,7 @@ use crate::db::Retry;
 use crate::domain::subscription::Policy;
 
 pub(crate) use self::attempt::{Attempt, FoundBy, RefusedRetry, note_attempt, note_refused_retry};
+pub(crate) use self::binding::note_binding;
 pub(crate) use self::by_hand::{Decision, Ended, HeldCharge, SettleError, settle_charge, tell_held};
 pub(crate) use self::change::{CancelWhen, cancel, card_changed, note_fact, pause, resume, retry_now};
 pub(crate) use self::id::SubscriptionId;

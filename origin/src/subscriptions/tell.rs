@@ -67,7 +67,7 @@ pub(super) async fn new_steps(
     let known = history::keys(tx, subscription.id).await?;
     let mut effects = 0_u32;
     for taken in standing.steps.iter().filter(|taken| !known.contains(&taken.key)) {
-        if !history::insert(tx, subscription.id, &line(taken), now).await? {
+        if !history::insert(tx, subscription.id, &line(subscription, taken), now).await? {
             continue;
         }
         log(tx, subscription, taken, now).await?;
@@ -81,21 +81,22 @@ pub(super) async fn new_steps(
     Ok(effects)
 }
 
-fn line(taken: &Taken) -> Line {
+fn line(subscription: &Subscription, taken: &Taken) -> Line {
     let event_type = event_type(taken.step);
     Line {
         key: taken.key.clone(),
         kind: event_type.strip_prefix(PREFIX).unwrap_or(event_type).to_owned(),
-        details: details(taken),
+        details: details(subscription, taken),
         occurred_at: taken.at,
     }
 }
 
-fn details(taken: &Taken) -> Value {
+fn details(subscription: &Subscription, taken: &Taken) -> Value {
     match taken.step {
         Step::Failed(number) => json!({ "period": taken.period, "failure": number }),
         Step::RetryAsked(slot) => json!({ "period": taken.period, "slot": slot.number() }),
         Step::Over(reason) => json!({ "reason": reason.label() }),
+        Step::CardBound => json!({ "firstChargeOn": subscription.anchor.map(|day| day.to_string()) }),
         Step::Activated | Step::Renewed | Step::Recovered | Step::Downgraded | Step::ChargedTwice => {
             json!({ "period": taken.period })
         }
@@ -110,6 +111,7 @@ fn details(taken: &Taken) -> Value {
 
 const fn event_type(step: Step) -> &'static str {
     match step {
+        Step::CardBound => "subscription_card_bound",
         Step::Activated => "subscription_activated",
         Step::Renewed => "subscription_renewed",
         Step::Failed(1) => "subscription_first_failure",
@@ -134,6 +136,7 @@ const fn event_type(step: Step) -> &'static str {
 
 const fn notice_kind(step: Step) -> Option<NoticeKind> {
     Some(match step {
+        Step::CardBound => NoticeKind::CardBound,
         Step::Activated | Step::Renewed => NoticeKind::PaymentReceived,
         Step::Failed(1) => NoticeKind::FirstFailure,
         Step::Failed(2) => NoticeKind::SecondFailure,
@@ -165,7 +168,7 @@ fn notice(subscription: &Subscription, standing: &Standing, taken: &Taken, kind:
         kind,
         facts: NoticeFacts {
             plan_name: subscription.plan.name.clone(),
-            money: Some(subscription.price),
+            money: Some(subscription.price_of(taken.period)),
             period_number: taken.period,
             period_total: Some(u32::from(subscription.schedule.times)),
             next_charge_at: standing.next_charge.map(|due| due.at),
@@ -196,7 +199,8 @@ async fn decline(
         Step::Failed(_) | Step::Downgraded | Step::Over(EndReason::ProviderFailures) => {
             attempts::decline_reason_at(tx, subscription.id, taken.at).await
         }
-        Step::Activated
+        Step::CardBound
+        | Step::Activated
         | Step::Renewed
         | Step::RetryAsked(_)
         | Step::Recovered
@@ -219,7 +223,7 @@ async fn log(tx: &Tx, subscription: &Subscription, taken: &Taken, now: Timestamp
         event_type,
         user: Some(subscription.user.to_string()),
         plan: Some(subscription.plan.id.to_string()),
-        money: Some(subscription.price),
+        money: Some(subscription.price_of(taken.period)),
         payment: Some(subscription.payment),
         provider: Some(subscription.provider.clone()),
         provider_payment_id: None,
@@ -265,7 +269,8 @@ const fn on_contract(step: Step, is_whole: bool) -> Option<&'static str> {
         | Step::ChargedAfterEnd => Some(CANCEL),
         Step::Paused => Some(PAUSE),
         Step::Resumed => Some(RESUME),
-        Step::Activated
+        Step::CardBound
+        | Step::Activated
         | Step::Renewed
         | Step::Failed(_)
         | Step::RetryAsked(_)

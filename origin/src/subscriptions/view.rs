@@ -55,6 +55,8 @@ pub(crate) struct View {
     pub(crate) period_frequency: u16,
     /// Charges in all.
     pub(crate) period_total: u16,
+    /// The chosen day of the first charge (PU-7).
+    pub(crate) first_charge_on: Option<String>,
     /// Charges that were kept.
     pub(crate) periods_paid: u32,
     /// Refusals since the last success.
@@ -199,6 +201,7 @@ fn facts_of(subscription: &Subscription, standing: &Standing, now: Timestamp) ->
         period_type: subscription.schedule.unit.label(),
         period_frequency: subscription.schedule.frequency,
         period_total: subscription.schedule.times,
+        first_charge_on: subscription.anchor.map(|day| day.to_string()),
         periods_paid: state.periods_paid,
         failure_count: state.failures,
         paid_until: text(state.paid_until),

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::notices::{Ecpay, Notice, payuni};
+use super::notices::{Ecpay, Notice, payuni, payuni_page, payuni_period};
 use super::stage::{DELIVERY, Stage};
 use crate::Origin;
 use crate::clock::Clock as _;
@@ -221,6 +221,32 @@ async fn pm_4_a_period_is_whole_or_nothing_at_every_step() {
             Ecpay::period(order, 300, &gwsr.to_string(), "2026/12/21 04:00:00", 2).signed()
         },
         steps_min: 18,
+    };
+    fails_at_every_step(case).await;
+}
+
+/// PU-7: the fact, the contract's number, the step, the mail and the wait are one.
+#[tokio::test]
+async fn pu_7_a_bound_card_is_whole_or_nothing_at_every_step() {
+    let case = Case {
+        body: json!({ "planId": "later", "provider": "payuni", "firstChargeOn": "2026-12-10" }),
+        before: |_| Vec::new(),
+        notice: |order| payuni_page(order, "SUCCESS", 1, &[]),
+        steps_min: 18,
+    };
+    fails_at_every_step(case).await;
+}
+
+#[tokio::test]
+async fn pu_7_a_first_charge_on_its_day_is_whole_or_nothing_at_every_step() {
+    let case = Case {
+        body: json!({ "planId": "later", "provider": "payuni", "firstChargeOn": "2026-12-10" }),
+        before: |order| vec![payuni_page(order, "SUCCESS", 1, &[])],
+        notice: |order| {
+            let charge = ("SUCCESS", format!("T{order}"));
+            payuni_period(order, (1, 99), (charge.0, &charge.1), ["20261210", "080000"])
+        },
+        steps_min: 25,
     };
     fails_at_every_step(case).await;
 }

@@ -6,6 +6,8 @@
 #![expect(clippy::arithmetic_side_effects, reason = "a test that overflows fails")]
 
 mod admin;
+mod chosen_day;
+mod chosen_day_checkout;
 mod contract_ends;
 mod contract_numbers;
 mod contracts;

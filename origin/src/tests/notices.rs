@@ -143,13 +143,23 @@ pub(crate) fn payuni_with(
     [status, trade_status]: [&str; 2],
     more: &[(&str, &str)],
 ) -> Notice {
-    let (amount, trade) = (amount.to_string(), trade_no(order));
+    payuni_of(order, (amount, &trade_no(order)), [status, trade_status], more)
+}
+
+/// The same of a charge with its own number.
+pub(crate) fn payuni_of(
+    order: &str,
+    (amount, trade): (i64, &str),
+    [status, trade_status]: [&str; 2],
+    more: &[(&str, &str)],
+) -> Notice {
+    let amount = amount.to_string();
     let usual = [
         ("Status", status),
         ("Message", "words"),
         ("MerID", PAYUNI[0]),
         ("MerTradeNo", order),
-        ("TradeNo", &trade),
+        ("TradeNo", trade),
         ("TradeAmt", &amount),
         ("TradeStatus", trade_status),
         ("PaymentType", "1"),
@@ -157,19 +167,71 @@ pub(crate) fn payuni_with(
         ("AuthDay", "20261121"),
         ("AuthTime", "100500"),
     ];
-    let inner = encode(usual.iter().chain(more).copied());
-    let sealed = cipher::seal(&inner, PAYUNI[1], PAYUNI[2]).unwrap();
+    let inner: Vec<_> = usual.iter().chain(more).copied().collect();
+    payuni_sealed("payment", "2.0", &inner)
+}
+
+/// PAYUNi's notice of a period (A.6): its number, amount, the number of the charge, and when it was made.
+pub(crate) fn payuni_period(
+    order: &str,
+    (number, amount): (u32, i64),
+    (status, trade): (&str, &str),
+    [day, time]: [&str; 2],
+) -> Notice {
+    let inner = [
+        ("Status", status),
+        ("Message", "words"),
+        ("MerchantId", PAYUNI[0]),
+        ("AuthTime", time),
+        ("AuthDay", day),
+        ("ProdDesc", "Plan"),
+        ("MerTradeNo", order),
+        ("PeriodTradeNo", &format!("P{order}")),
+        ("TradeNo", trade),
+        ("PeriodOrderNo", &format!("{order}_{number}")),
+        ("AuthAmt", &amount.to_string()),
+        ("TotalTimes", "12"),
+        ("ThisPeriod", &number.to_string()),
+        ("ResCode", if status == "SUCCESS" { "00" } else { "51" }),
+        ("NextAuthDate", ""),
+    ];
+    payuni_sealed("period", "1.0", &inner)
+}
+
+/// The result of PAYUNi's order page as the browser carries it (A.5): a card was bound, or a first charge was made.
+pub(crate) fn payuni_page(order: &str, status: &str, authorised: i64, more: &[(&str, &str)]) -> Notice {
+    let usual = [
+        ("Status", status),
+        ("Message", "words"),
+        ("MerID", PAYUNI[0]),
+        ("AuthTime", "100500"),
+        ("AuthDay", "20261121"),
+        ("PeriodAmt", "300"),
+        ("MerTradeNo", order),
+        ("PeriodTradeNo", &format!("P{order}")),
+        ("TradeNo", &trade_no(order)),
+        ("FAmt", "99"),
+        ("AuthAmt", &authorised.to_string()),
+        ("ResCode", "00"),
+        ("Card4No", "0001"),
+    ];
+    let inner: Vec<_> = usual.iter().chain(more).copied().collect();
+    payuni_sealed("return", "1.0", &inner)
+}
+
+fn payuni_sealed(name: &'static str, version: &str, inner: &[(&str, &str)]) -> Notice {
+    let sealed = cipher::seal(&encode(inner.iter().copied()), PAYUNI[1], PAYUNI[2]).unwrap();
     let hash = cipher::hash_info(&sealed, PAYUNI[1], PAYUNI[2]);
     let outer = [
-        ("Status", status),
+        ("Status", inner[0].1),
         ("MerID", PAYUNI[0]),
-        ("Version", "2.0"),
+        ("Version", version),
         ("EncryptInfo", &sealed),
         ("HashInfo", &hash),
     ];
     Notice {
         source: "payuni",
-        name: "payment",
+        name,
         body: encode(outer).into_bytes(),
     }
 }

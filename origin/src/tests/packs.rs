@@ -41,6 +41,8 @@ fn monthly() -> PlanArgumentsKind {
         frequency: 1,
         times: 12,
         first_charge: "build".into(),
+        period_date: None,
+        first_amount_minor: None,
     }
 }
 

@@ -698,6 +698,8 @@ async fn pm_2_terms_of_a_plan_with_payments_stay_and_its_price_may_change() {
         frequency: 1,
         times: 12,
         first_charge: "build".into(),
+        period_date: None,
+        first_amount_minor: None,
     };
     put_plan(&stage, (300, "pro"), days(Some(31))).await.unwrap();
     put_plan(&stage, (300, "pro"), days(Some(30))).await.unwrap();

@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 use tokio_postgres::Client;
 use tollgate_shared::envelope::Envelope;
 use tollgate_shared::handoff::{self, HandoffKey};
-use tollgate_shared::money::Money;
+use tollgate_shared::money::{Minor, Money};
 use tollgate_shared::provider::Unverified;
 use tollgate_shared::secret::Secret;
 use tollgate_shared::time::{ECPAY_FORMAT, Timestamp};
@@ -21,7 +21,7 @@ use crate::clock::{Clock as _, TestClock};
 use crate::config::Config;
 use crate::db::fault::Fault;
 use crate::db::{Database, Tx, look, plans};
-use crate::domain::plan::{FirstCharge, PeriodUnit, Plan, PlanKind, Schedule};
+use crate::domain::plan::{FirstCharge, PeriodDate, PeriodUnit, Plan, PlanKind, Schedule};
 use crate::domain::tokens::TokenAmount;
 use crate::gateway::user_core;
 use crate::testing::TestDatabase;
@@ -388,8 +388,9 @@ impl Stage {
     }
 }
 
-/// pro-month: NT$300 for 30 days; basic-month; pro-monthly: NT$300 every month, 12 times; forever; pack: 1,000 tokens.
-fn usual_plans() -> [Plan; 5] {
+/// pro-month: NT$300 for 30 days; basic-month; pro-monthly: NT$300 every month, 12 times; forever; pack: 1,000 tokens;
+/// later: as pro-monthly, but NT$99 on a chosen day and then on every 28th.
+fn usual_plans() -> [Plan; 6] {
     let plan = |id: &str, kind| Plan {
         id: id.parse().unwrap(),
         name: format!("Plan {id}"),
@@ -401,19 +402,29 @@ fn usual_plans() -> [Plan; 5] {
         subscription_type: Some(subscription_type.to_owned()),
         duration_days,
     };
-    let monthly = PlanKind::Subscription {
+    let schedule = Schedule {
+        unit: PeriodUnit::Month,
+        frequency: 1,
+        times: 12,
+        first_charge: FirstCharge::Build,
+        period_date: None,
+        first_amount: None,
+    };
+    let monthly = |schedule| PlanKind::Subscription {
         subscription_type: "pro".to_owned(),
-        schedule: Schedule {
-            unit: PeriodUnit::Month,
-            frequency: 1,
-            times: 12,
-            first_charge: FirstCharge::Build,
-        },
+        schedule,
+    };
+    let later = Schedule {
+        first_charge: FirstCharge::Date,
+        period_date: Some(PeriodDate::DayOfMonth(28)),
+        first_amount: Some(Minor::new(99)),
+        ..schedule
     };
     [
         plan("pro-month", one_time("pro", Some(30))),
         plan("basic-month", one_time("basic", Some(30))),
-        plan("pro-monthly", monthly),
+        plan("pro-monthly", monthly(schedule)),
+        plan("later", monthly(later)),
         plan("forever", one_time("patron", None)),
         plan("pack", PlanKind::TokenPack(TokenAmount::new(1_000).unwrap())),
     ]

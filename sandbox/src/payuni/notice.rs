@@ -9,6 +9,7 @@
 
 use std::time::Duration;
 
+use tollgate_shared::money::Minor;
 use tollgate_shared::time::Timestamp;
 
 use super::envelope::seal;
@@ -26,7 +27,7 @@ const SUCCESS: &str = "SUCCESS";
 pub(crate) const FAILED: &str = "FAILCODE01";
 
 /// The NT$1 by which a card is bound when the first charge lies ahead (A.5).
-const BINDING_AMOUNT: &str = "1";
+pub(super) const BINDING_AMOUNT: Minor = Minor::new(1);
 
 /// The notice that a move causes.
 pub(crate) fn draft(merchant: &Merchant, trade: &Trade, outcome: &Outcome, now: Timestamp) -> Option<Draft> {
@@ -271,9 +272,9 @@ fn next_date(contract: &Contract, charge: &Charge) -> String {
 fn page_result(trade: &Trade, contract: &Contract, paid: bool, at: Timestamp) -> Fields {
     let first = contract.terms.first_amount.to_string();
     let authorised = if contract.first_charge_now {
-        first.as_str()
+        first.clone()
     } else {
-        BINDING_AMOUNT
+        BINDING_AMOUNT.to_string()
     };
     list(&[
         ("Status", status(paid)),
@@ -290,7 +291,7 @@ fn page_result(trade: &Trade, contract: &Contract, paid: bool, at: Timestamp) ->
         ("PeriodTradeNo", &contract.terms.period_trade_no),
         ("TradeNo", &trade.trade_no),
         ("FAmt", &first),
-        ("AuthAmt", authorised),
+        ("AuthAmt", &authorised),
         ("DateList", trade.field("Date")),
         ("ResCode", if paid { "00" } else { "51" }),
         ("ResCodeMsg", if paid { "授權成功" } else { "餘額不足" }),

@@ -52,15 +52,30 @@ fn find(world: &World, merchant: &Merchant, fields: &Fields) -> Result<Trade, Re
             .or_else(|| Some(number.to_owned()))
             .and_then(|trade_no| world.trade(Provider::Payuni, &trade_no))
             .map(|trade| as_charge(trade, number)),
-        (order, _) => world.order_of(Provider::Payuni, &merchant.id, order).cloned(),
+        (order, _) => world
+            .order_of(Provider::Payuni, &merchant.id, order)
+            .map(as_authorised),
     };
     found
         .filter(|trade| trade.merchant_id == merchant.id)
         .ok_or_else(|| Refusal::new("QUERY03001", "查無符合訂單資料 No such trade"))
 }
 
-fn as_charge(trade: &Trade, number: &str) -> Trade {
+/// A periodic order's own trade is what was authorised at the cashier: the first period, or the NT$1 that bound the card.
+fn as_authorised(trade: &Trade) -> Trade {
     let mut trade = trade.clone();
+    if let Some(contract) = &trade.contract {
+        trade.amount = if contract.first_charge_now {
+            contract.terms.first_amount
+        } else {
+            notice::BINDING_AMOUNT
+        };
+    }
+    trade
+}
+
+fn as_charge(trade: &Trade, number: &str) -> Trade {
+    let mut trade = as_authorised(trade);
     let charges = trade.contract.as_ref().map(|contract| contract.charges.iter());
     let charge = charges.and_then(|mut charges| charges.find(|charge| charge.trade_no == number).cloned());
     if let Some(charge) = charge {

@@ -63,6 +63,7 @@ fn name(fact: &Fact) -> &'static str {
         Fact::PaymentHeld(_) => "held",
         Fact::PaymentCanceled(_) => "canceled",
         Fact::Refunded(_) => "refunded",
+        Fact::CardBound(_) => "bound",
         Fact::PeriodPaid(..) => "period paid",
         Fact::PeriodFailed(..) => "period failed",
         Fact::Foreign { .. } => "foreign",

@@ -27,6 +27,7 @@ fn word(fact: &Fact) -> String {
         Fact::CodeIssued(code) => format!("code {}", code.code_parts.join("/")),
         Fact::PaymentHeld(decline) => format!("held {}", decline.code),
         Fact::Refunded(charge) => format!("refunded {}", charge.money),
+        Fact::CardBound(binding) => format!("bound {}", binding.money),
         Fact::PeriodPaid(charge, period) => format!("period {} {:?}", charge.money, period.number),
         Fact::PeriodFailed(decline, period) => format!("period failed {} {:?}", decline.code, period.number),
         Fact::Foreign { event_type, .. } => format!("foreign {event_type}"),
@@ -416,7 +417,14 @@ fn pu_3_payuni_period_notices() {
         ),
         (&[("Status", "UNKNOWN")], format!("held UNKNOWN [{key}:UNKNOWN]")),
         // PU-7: the binding of a card is never a period's money.
-        (&[("AuthAmt", "1")], format!("acknowledged [{key}:SUCCESS]")),
+        (
+            &[("AuthAmt", "1")],
+            "bound TWD 1 [payuni:KAT0001:binding:SUB-20260901-0001:1756691969756516957]".to_owned(),
+        ),
+        (
+            &[("AuthAmt", "1"), ("Status", "FAILCODE01")],
+            format!("period failed FAILCODE01 Some(2) [{key}:FAILCODE01]"),
+        ),
         (
             &[("AuthAmt", "2")],
             format!("period TWD 2 Some(2) [{key}:SUCCESS]"),

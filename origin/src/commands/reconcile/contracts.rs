@@ -145,6 +145,7 @@ fn charged(told: &[Observation]) -> BTreeMap<&str, Minor> {
             Fact::PaymentFailed(_)
             | Fact::PaymentCanceled(_)
             | Fact::CodeIssued(_)
+            | Fact::CardBound(_)
             | Fact::PaymentHeld(_)
             | Fact::Refunded(_)
             | Fact::PeriodFailed(..)

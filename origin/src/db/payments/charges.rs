@@ -40,6 +40,8 @@ pub(crate) enum Inserted {
     Known {
         /// Whether it has been paid back.
         refunded: bool,
+        /// What was charged.
+        amount_minor: Minor,
     },
     /// The charge belongs to another payment.
     OfAnotherPayment,
@@ -85,7 +87,7 @@ pub(crate) async fn insert_charge(tx: &Tx, new: &NewCharge<'_>, now: Timestamp) 
 }
 
 async fn known_charge(tx: &Tx, new: &NewCharge<'_>) -> Result<Inserted, DbError> {
-    let sql = "select payment_id, status from tollgate.payment_charges \
+    let sql = "select payment_id, status, amount from tollgate.payment_charges \
                where provider = $1 and merchant_id = $2 and provider_payment_id = $3";
     let merchant = merchant_column(new.payment.merchant.as_ref());
     let number = new.charge.provider_payment_id.as_str();
@@ -97,6 +99,7 @@ async fn known_charge(tx: &Tx, new: &NewCharge<'_>) -> Result<Inserted, DbError>
     }
     Ok(Inserted::Known {
         refunded: row.try_get::<_, &str>("status")? == "refunded",
+        amount_minor: Minor::new(row.try_get("amount")?),
     })
 }
 

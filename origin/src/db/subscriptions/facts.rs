@@ -93,6 +93,7 @@ fn noted(row: &Row) -> Result<Noted, DbError> {
                 .and_then(RetrySlot::from_number)
                 .ok_or_else(|| unreadable("subscription_facts.retry_slot"))?,
         ),
+        "card_bound" => Noted::CardBound,
         "card_changed" => Noted::CardChanged,
         "cancel_now_asked" => Noted::CancelNowAsked,
         "cancel_at_end_asked" => Noted::CancelAtEndAsked,
@@ -113,6 +114,7 @@ const fn kind(noted: Noted) -> &'static str {
     match noted {
         Noted::ChargeAsked { .. } => "charge_asked",
         Noted::RetryAsked(_) => "retry_asked",
+        Noted::CardBound => "card_bound",
         Noted::CardChanged => "card_changed",
         Noted::CancelNowAsked => "cancel_now_asked",
         Noted::CancelAtEndAsked => "cancel_at_end_asked",
@@ -139,7 +141,8 @@ pub(crate) async fn insert(
         Noted::RetryAsked(slot) => (None, Some(slot.number()), new.reason.as_deref()),
         // The reason is what the fact says, so it is the column's.
         Noted::ProviderEnded(reason) => (None, None, Some(reason.label())),
-        Noted::CardChanged
+        Noted::CardBound
+        | Noted::CardChanged
         | Noted::CancelNowAsked
         | Noted::CancelAtEndAsked
         | Noted::Paused

@@ -18,14 +18,14 @@ pub(crate) mod sending;
 use jiff::civil::Date;
 use tokio_postgres::Row;
 use tollgate_shared::id::{OrderNumber, PaymentId, PlanId, UserId};
-use tollgate_shared::money::Money;
+use tollgate_shared::money::{Minor, Money};
 use tollgate_shared::time::Timestamp;
 
 use super::payments::NewPayment;
 pub(crate) use super::plans::unreadable;
 use super::plans::{self, money};
 use super::{DbError, Instant, Tx};
-use crate::domain::plan::{FirstCharge, Plan, Schedule};
+use crate::domain::plan::{FirstCharge, PeriodDate, Plan, Schedule};
 use crate::domain::subscription::{EndReason, Mode};
 use crate::subscriptions::SubscriptionId;
 
@@ -34,8 +34,10 @@ use crate::subscriptions::SubscriptionId;
 pub(crate) struct NewSubscription<'a> {
     /// Its id.
     pub(crate) id: SubscriptionId,
-    /// The payment that it was bought by: user, plan, provider, shop, order number, price.
+    /// The payment that it was bought by: user, plan, provider, shop, order number.
     pub(crate) payment: &'a NewPayment,
+    /// The amount of one period; the payment's own is that of the first.
+    pub(crate) price: Money,
     /// Who charges.
     pub(crate) mode: Mode,
     /// When and how often.
@@ -85,6 +87,17 @@ pub(crate) struct Subscription {
     pub(crate) created_at: Timestamp,
 }
 
+impl Subscription {
+    /// What a period takes: the first may have an amount of its own (PU-1).
+    pub(crate) fn price_of(&self, period: Option<u32>) -> Money {
+        let first = self.schedule.first_amount.filter(|_| period == Some(1));
+        Money {
+            amount_minor: first.unwrap_or(self.price.amount_minor),
+            ..self.price
+        }
+    }
+}
+
 /// The columns that are recomputed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct State {
@@ -122,8 +135,8 @@ pub(crate) struct State {
 pub(crate) async fn insert(tx: &Tx, new: &NewSubscription<'_>, now: Timestamp) -> Result<(), DbError> {
     let sql = "insert into tollgate.saas_subscriptions (id, user_id, plan_id, payment_id, mode, provider, \
                merchant_id, order_number, amount, currency, period_type, period_frequency, period_times, anchor_on, \
-               replaces_id, created_at, updated_at) values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, \
-               $14::text::date, $15, $16, $16)";
+               replaces_id, period_date, first_amount, created_at, updated_at) values ($1, $2, $3, $4, $5, $6, $7, $8, \
+               $9, $10, $11, $12, $13, $14::text::date, $15, $16, $17, $18, $18)";
     let payment = new.payment;
     tx.execute(
         sql,
@@ -136,13 +149,15 @@ pub(crate) async fn insert(tx: &Tx, new: &NewSubscription<'_>, now: Timestamp) -
             /* provider */ &payment.provider,
             /* merchant_id */ &payment.merchant_column(),
             /* order_number */ &payment.order.as_str(),
-            /* amount */ &payment.price.amount_minor.get(),
-            /* currency */ &payment.price.currency.code(),
+            /* amount */ &new.price.amount_minor.get(),
+            /* currency */ &new.price.currency.code(),
             /* period_type */ &new.schedule.unit.label(),
             /* period_frequency */ &i32::from(new.schedule.frequency),
             /* period_times */ &i32::from(new.schedule.times),
             /* anchor_on */ &new.anchor.map(|day| day.to_string()),
             /* replaces_id */ &new.replaces.map(SubscriptionId::as_uuid),
+            /* period_date */ &new.schedule.period_date.map(PeriodDate::text),
+            /* first_amount */ &new.schedule.first_amount.map(Minor::get),
             /* now */ &Instant(now),
         ],
     )
@@ -157,6 +172,7 @@ fn select() -> String {
          subscription.provider, subscription.merchant_id, subscription.order_number, subscription.contract_number, \
          subscription.amount, subscription.currency, subscription.period_type as agreed_period_type, \
          subscription.period_frequency as agreed_frequency, subscription.period_times as agreed_times, \
+         subscription.period_date as agreed_period_date, subscription.first_amount as agreed_first_amount, \
          subscription.anchor_on::text as anchor_on, subscription.next_plan_id, \
          subscription.status, subscription.next_poll_at, subscription.poll_count, subscription.created_at, {} \
          from tollgate.saas_subscriptions subscription \
@@ -223,7 +239,7 @@ pub(crate) async fn of_user(tx: &Tx, user: &UserId) -> Result<Vec<Subscription>,
         .collect()
 }
 
-/// A subscription of the user that gives a type and may be charged again.
+/// A subscription of the user that gives a type and may be charged again, or for the first time on a chosen day.
 pub(crate) async fn running(
     tx: &Tx,
     user: &UserId,
@@ -232,7 +248,9 @@ pub(crate) async fn running(
     let sql = "select subscription.id from tollgate.saas_subscriptions subscription \
                join tollgate.plans plan on plan.id = subscription.plan_id \
                where subscription.user_id = $1 and plan.subscription_type = $2 \
-               and subscription.status in ('active', 'past_due', 'paused') and subscription.cancel_at is null \
+               and (subscription.status in ('active', 'past_due', 'paused') \
+                    or (subscription.status = 'pending' and subscription.next_charge_at is not null)) \
+               and subscription.cancel_at is null \
                and (subscription.next_charge_at is not null or subscription.status <> 'active' \
                     or subscription.downgraded_at is not null) \
                order by subscription.created_at desc limit 1";
@@ -243,7 +261,7 @@ pub(crate) async fn running(
 
 fn read(row: &Row) -> Result<Subscription, DbError> {
     let text = |column: &'static str| row.try_get::<_, String>(column);
-    let anchor: Option<String> = row.try_get("anchor_on")?;
+    let anchor = day(row, "anchor_on")?;
     Ok(Subscription {
         id: SubscriptionId::from_uuid(row.try_get("id")?),
         user: text("user_id")?
@@ -259,18 +277,8 @@ fn read(row: &Row) -> Result<Subscription, DbError> {
             .map_err(|_| unreadable("saas_subscriptions.order_number"))?,
         contract_number: row.try_get("contract_number")?,
         price: money(row, "amount", "currency")?,
-        schedule: Schedule {
-            unit: plans::unit(row, "agreed_period_type")?,
-            frequency: small(row, "agreed_frequency")?,
-            times: small(row, "agreed_times")?,
-            first_charge: FirstCharge::Build,
-        },
-        anchor: anchor
-            .map(|day| {
-                day.parse()
-                    .map_err(|_| unreadable("saas_subscriptions.anchor_on"))
-            })
-            .transpose()?,
+        schedule: schedule(row, anchor.is_some())?,
+        anchor,
         next_plan: row
             .try_get::<_, Option<String>>("next_plan_id")?
             .map(|plan| {
@@ -283,6 +291,32 @@ fn read(row: &Row) -> Result<Subscription, DbError> {
         poll_count: row.try_get("poll_count")?,
         created_at: row.try_get::<_, Instant>("created_at")?.0,
     })
+}
+
+/// The schedule as it was agreed; a day of the first charge was agreed only where it is a chosen one.
+fn schedule(row: &Row, is_first_chosen: bool) -> Result<Schedule, DbError> {
+    let unit = plans::unit(row, "agreed_period_type")?;
+    Ok(Schedule {
+        unit,
+        frequency: small(row, "agreed_frequency")?,
+        times: small(row, "agreed_times")?,
+        first_charge: if is_first_chosen {
+            FirstCharge::Date
+        } else {
+            FirstCharge::Build
+        },
+        period_date: plans::period_date(row, unit, "agreed_period_date")?,
+        first_amount: row
+            .try_get::<_, Option<i64>>("agreed_first_amount")?
+            .map(Minor::new),
+    })
+}
+
+/// Reads a day, which the statement gives as text.
+fn day(row: &Row, column: &'static str) -> Result<Option<Date>, DbError> {
+    let text: Option<&str> = row.try_get(column)?;
+    text.map(|text| text.parse().map_err(|_| unreadable(column)))
+        .transpose()
 }
 
 fn mode(row: &Row) -> Result<Mode, DbError> {

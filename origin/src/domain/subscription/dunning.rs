@@ -84,6 +84,8 @@ pub(crate) enum Input {
 /// A step of the visible history (EC-8: each is an event and a notice).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Step {
+    /// A card was bound for a first charge on the agreed day (PU-7).
+    CardBound,
     /// The first charge came.
     Activated,
     /// A later charge came while nothing was owed.

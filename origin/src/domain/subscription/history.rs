@@ -28,6 +28,7 @@ pub(crate) struct Taken {
 pub(crate) fn step_key(step: Step, period: Option<u32>, fact_key: &str) -> String {
     let period = period.unwrap_or_default();
     match step {
+        Step::CardBound => "card_bound".to_owned(),
         Step::Activated => "activated".to_owned(),
         Step::Renewed => format!("renewed:{period}"),
         Step::Failed(number) => format!("failed:{period}:{number}"),

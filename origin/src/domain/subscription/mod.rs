@@ -102,6 +102,8 @@ pub(crate) enum Noted {
     },
     /// We asked for another attempt at the newest refused charge.
     RetryAsked(RetrySlot),
+    /// A card was bound for a first charge on the agreed day (PU-7).
+    CardBound,
     /// The customer has another card.
     CardChanged,
     /// To end at once.

@@ -194,6 +194,8 @@ mod tests {
             frequency: 1,
             times: 12,
             first_charge: FirstCharge::Build,
+            period_date: None,
+            first_amount: None,
         }
     }
 

@@ -3,25 +3,79 @@
 //! `standing` and checkout → **schedule** → due days, the period of a day.
 //!
 //! Invariant: every due day is counted from the anchor, never from the one before, so the 31st comes back after a
-//! February (31 January, 28 February, 31 March). Not here: at which hour a provider charges.
+//! February (31 January, 28 February, 31 March). Where the plan has a day of its own (PU-1), the first charge is on the
+//! anchor and every later one on that day, the second on the next after the anchor: PAYUNi's pages do not say what it does
+//! where the two lie close together, only that a day that is being changed is not charged (reference A.8); what it does
+//! otherwise, polls find. Not here: at which hour a provider charges.
 
 use jiff::civil::Date;
 use jiff::tz::{Offset, TimeZone};
 use tollgate_shared::time::Timestamp;
 
-use crate::domain::plan::{PeriodUnit, Schedule};
+use crate::domain::plan::{PeriodDate, PeriodUnit, Schedule};
 
 /// The day of the charge number `period`, 1 for the first; `None` beyond the calendar.
 pub(crate) fn due_on(schedule: Schedule, anchor: Date, period: u32) -> Option<Date> {
-    let units = i64::from(period.checked_sub(1)?).checked_mul(i64::from(schedule.frequency))?;
+    let steps = i64::from(period.checked_sub(1)?);
+    match (schedule.period_date, steps.checked_sub(1)?) {
+        (Some(day), after_next @ 0..) => later(next_after(day, anchor)?, day, after_next),
+        (Some(_) | None, _) => add(
+            anchor,
+            schedule.unit,
+            steps.checked_mul(i64::from(schedule.frequency))?,
+        ),
+    }
+}
+
+fn add(day: Date, unit: PeriodUnit, units: i64) -> Option<Date> {
     let span = jiff::Span::new();
-    let span = match schedule.unit {
+    let span = match unit {
         PeriodUnit::Day => span.try_days(units),
         PeriodUnit::Week => span.try_weeks(units),
         PeriodUnit::Month => span.try_months(units),
         PeriodUnit::Year => span.try_years(units),
     };
-    anchor.checked_add(span.ok()?).ok()
+    day.checked_add(span.ok()?).ok()
+}
+
+/// The first such day after another.
+fn next_after(wanted: PeriodDate, day: Date) -> Option<Date> {
+    match wanted {
+        PeriodDate::Weekday(weekday) => {
+            let ahead = weekday
+                .checked_sub(day.weekday().to_monday_one_offset())?
+                .rem_euclid(7);
+            add(
+                day,
+                PeriodUnit::Day,
+                if ahead == 0 { 7 } else { i64::from(ahead) },
+            )
+        }
+        PeriodDate::DayOfMonth(number) => {
+            let here = in_month(day, number)?;
+            later(here, wanted, i64::from(here <= day))
+        }
+        PeriodDate::DayOfYear { month, day: number } => {
+            let here = in_month(Date::new(day.year(), month, 1).ok()?, number)?;
+            later(here, wanted, i64::from(here <= day))
+        }
+    }
+}
+
+/// Such a day, so many weeks, months or years after another such day.
+fn later(from: Date, wanted: PeriodDate, periods: i64) -> Option<Date> {
+    match wanted {
+        PeriodDate::Weekday(_) => add(from, PeriodUnit::Week, periods),
+        PeriodDate::DayOfMonth(number) => {
+            in_month(add(from.first_of_month(), PeriodUnit::Month, periods)?, number)
+        }
+        PeriodDate::DayOfYear { .. } => add(from, PeriodUnit::Year, periods),
+    }
+}
+
+/// The day of this number in the month of a day; its last day where it is shorter.
+fn in_month(day: Date, number: i8) -> Option<Date> {
+    Date::new(day.year(), day.month(), number.min(day.days_in_month())).ok()
 }
 
 /// The instant at which the due day of a period begins.
@@ -70,7 +124,7 @@ mod tests {
     use tollgate_shared::time::Timestamp;
 
     use super::{due_at, due_on, midnight, period_of, taipei_date};
-    use crate::domain::plan::{FirstCharge, PeriodUnit, Schedule};
+    use crate::domain::plan::{FirstCharge, PeriodDate, PeriodUnit, Schedule};
 
     /// Every so many units, the day of the first charge; then the due days of the charges from the first on.
     const DUE: &str = "
@@ -101,6 +155,49 @@ mod tests {
       365 day   | 2027-03-01 | 2027-03-01 2028-02-29 2029-02-28 | nor 365 a year
     ";
 
+    /// The day of the plan, the day of the first charge; then the due days from the first on.
+    const FIXED: &str = "
+        week 1      | 2026-11-21 | 2026-11-21 2026-11-23 2026-11-30 2026-12-07 | a Saturday, then Mondays
+        week 5      | 2026-11-21 | 2026-11-21 2026-11-27 2026-12-04 | a Saturday, then Fridays
+        week 6      | 2026-11-21 | 2026-11-21 2026-11-28 2026-12-05 | the same weekday: a week later
+        week 7      | 2026-11-21 | 2026-11-21 2026-11-22 2026-11-29 | the day after
+        week 7      | 2026-12-27 | 2026-12-27 2027-01-03 2027-01-10 | over the new year
+        month 15    | 2026-11-14 | 2026-11-14 2026-11-15 2026-12-15 2027-01-15 | the day after
+        month 15    | 2026-11-15 | 2026-11-15 2026-12-15 2027-01-15 | the same day: a month later
+        month 15    | 2026-11-16 | 2026-11-16 2026-12-15 2027-01-15 |
+        month 31    | 2026-01-10 | 2026-01-10 2026-01-31 2026-02-28 2026-03-31 2026-04-30 | the last day of a short month
+        month 31    | 2026-02-10 | 2026-02-10 2026-02-28 2026-03-31 2026-04-30 | and back
+        month 31    | 2026-02-28 | 2026-02-28 2026-03-31 2026-04-30 | the short month's day is that day
+        month 29    | 2028-02-28 | 2028-02-28 2028-02-29 2028-03-29 | a leap year has it
+        month 29    | 2027-02-28 | 2027-02-28 2027-03-29 2027-04-29 |
+        month 1     | 2026-12-31 | 2026-12-31 2027-01-01 2027-02-01 |
+        year 01-01  | 2026-12-31 | 2026-12-31 2027-01-01 2028-01-01 |
+        year 11-21  | 2026-11-21 | 2026-11-21 2027-11-21 2028-11-21 | the same day: a year later
+        year 11-22  | 2026-11-21 | 2026-11-21 2026-11-22 2027-11-22 |
+        year 02-28  | 2028-02-29 | 2028-02-29 2029-02-28 2030-02-28 |
+    ";
+
+    #[test]
+    fn pu_1_a_day_of_the_plan_comes_next_after_the_first_charge() {
+        let mut count = 0;
+        for (cells, row) in rows(FIXED) {
+            let (unit, text) = cells[0].split_once(' ').unwrap();
+            let mut schedule = every(&format!("1 {unit}"), 99);
+            schedule.period_date = PeriodDate::parse(schedule.unit, text.trim());
+            assert!(schedule.period_date.is_some(), "{row}");
+            for (period, due) in (1..).zip(cells[2].split_whitespace()) {
+                let found = due_on(schedule, day(cells[1]), period);
+                assert_eq!(found, Some(day(due)), "charge {period} of: {row}");
+            }
+            count += 1;
+        }
+        assert_eq!(count, 18);
+        let mut yearly = every("1 year", 99);
+        yearly.period_date = PeriodDate::parse(yearly.unit, "12-31");
+        assert_eq!(due_on(yearly, day("9999-12-31"), 2), None, "beyond the calendar");
+        assert_eq!(due_on(yearly, day("2026-11-21"), 0), None, "there is no charge 0");
+    }
+
     /// Every so many units, how often, the day of the first charge; then days and the period that each belongs to.
     const PERIODS: &str = "
         1 month 12 | 2026-01-31 | 2025-12-31=1 2026-01-30=1 2026-01-31=1 2026-02-27=1 2026-02-28=2 2026-03-01=2 2026-03-30=2 2026-03-31=3 2026-04-29=3 2026-04-30=4 2026-12-30=11 2026-12-31=12 | a day before the due day is of the period before
@@ -127,6 +224,8 @@ mod tests {
             frequency: frequency.parse().unwrap(),
             times,
             first_charge: FirstCharge::Build,
+            period_date: None,
+            first_amount: None,
         }
     }
 
@@ -220,6 +319,31 @@ mod tests {
             frequency,
             times,
             first_charge: FirstCharge::Build,
+            period_date: None,
+            first_amount: None,
+        })
+    }
+
+    /// Half of them with a day of their own.
+    fn any_schedule() -> impl Strategy<Value = Schedule> {
+        let day = (proptest::prelude::any::<bool>(), 1_i8..=31, 1_i8..=12);
+        (some_schedule(), day).prop_map(|(schedule, (is_fixed, number, month))| {
+            let text = match schedule.unit {
+                PeriodUnit::Day => String::new(),
+                PeriodUnit::Week => number.rem_euclid(7).max(1).to_string(),
+                PeriodUnit::Month => number.to_string(),
+                PeriodUnit::Year => format!("{month:02}-{:02}", number.min(28)),
+            };
+            let period_date = PeriodDate::parse(schedule.unit, &text).filter(|_| is_fixed);
+            Schedule {
+                frequency: if period_date.is_some() {
+                    1
+                } else {
+                    schedule.frequency
+                },
+                period_date,
+                ..schedule
+            }
         })
     }
 
@@ -228,7 +352,7 @@ mod tests {
 
         #[test]
         fn a_due_day_opens_its_period_and_the_day_before_it_does_not(
-            schedule in some_schedule(), offset in 0_i32..4000, any_period in proptest::prelude::any::<prop::sample::Index>(),
+            schedule in any_schedule(), offset in 0_i32..4000, any_period in proptest::prelude::any::<prop::sample::Index>(),
         ) {
             let anchor = Date::constant(2024, 1, 1).checked_add(jiff::Span::new().days(offset)).unwrap();
             let period = u32::try_from(any_period.index(usize::from(schedule.times))).unwrap().checked_add(1).unwrap();

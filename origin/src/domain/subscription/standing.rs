@@ -7,6 +7,9 @@
 //! happen at their own instants between the facts, so a sweep that comes late decides as one in time.
 //! Not here: sending anything; the caller turns what is due into effects, each under a key of its own.
 
+mod due;
+mod first;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::civil::Date;
@@ -16,7 +19,9 @@ use super::dunning::{self, Episode, Input, Phase, Step, days, hours};
 use super::facts::{anchor, canonical, is_mended, unanswered_since, unique};
 use super::history::{Taken, step_key};
 use super::schedule::{due_at, due_on, midnight, period_of, taipei_date};
-use super::{EndReason, Fact, Known, Mode, Noted, Policy, RetrySlot, Terms, What};
+use super::{EndReason, Fact, Known, Mode, Noted, Policy, Terms, What};
+
+pub(crate) use self::due::{Due, Retry};
 
 /// At which hour of a due day we charge (merchant-run); at night nobody could mend a card.
 const CHARGE_HOUR: u16 = 9;
@@ -30,6 +35,8 @@ const POLL_HOURS_AFTER_RETRY: u16 = 6;
 pub(crate) struct Standing {
     /// Where it stands.
     pub(crate) phase: Phase,
+    /// Whether it waits, with a card that is bound, for its first charge.
+    pub(crate) awaits_first: bool,
     /// The day of the first charge.
     pub(crate) anchor: Option<Date>,
     /// Charges that were not paid back.
@@ -64,26 +71,6 @@ pub(crate) struct Standing {
     pub(crate) grace_ends_at: Option<Timestamp>,
     /// Every step so far, in order; each under a key that stays the same however the facts arrive.
     pub(crate) steps: Vec<Taken>,
-}
-
-/// A charge that falls due.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Due {
-    /// Which period.
-    pub(crate) period: u32,
-    /// When.
-    pub(crate) at: Timestamp,
-}
-
-/// An attempt that falls due.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Retry {
-    /// Which.
-    pub(crate) slot: RetrySlot,
-    /// The refused period, which names the attempt.
-    pub(crate) period_owed: u32,
-    /// When.
-    pub(crate) at: Timestamp,
 }
 
 /// The standing at `now`.
@@ -216,6 +203,7 @@ impl<'a> Fold<'a> {
     fn noted(&mut self, noted: Noted, told_at: Timestamp, key: &str) {
         match noted {
             Noted::ChargeAsked { .. } => {}
+            Noted::CardBound => self.bound(told_at, key),
             Noted::RetryAsked(slot) => {
                 let period = self.period_to_retry(told_at);
                 self.decide(Input::RetryAsked(slot), told_at, Some(period), key);
@@ -223,6 +211,10 @@ impl<'a> Fold<'a> {
             Noted::CardChanged => self.decide(Input::CardChanged, told_at, None, key),
             Noted::CancelNowAsked => self.decide(Input::Over(EndReason::Canceled), told_at, None, key),
             Noted::Replaced => self.decide(Input::Over(EndReason::Replaced), told_at, None, key),
+            // Nothing is paid that could be used up.
+            Noted::CancelAtEndAsked if self.awaits_first() => {
+                self.decide(Input::Over(EndReason::Canceled), told_at, None, key);
+            }
             Noted::CancelAtEndAsked => {
                 self.ending = self.ending.or(Some((EndReason::Canceled, told_at)));
                 self.decide(Input::EndAsked, told_at, None, key);
@@ -286,8 +278,10 @@ impl<'a> Fold<'a> {
             return;
         };
         self.periods_of.insert(fact.key.clone(), period);
-        // Before the first charge a customer tries cards at the cashier; that is no dunning, and no provider gives up.
-        if self.phase == Phase::Pending || self.charged.contains_key(&period) {
+        if self.phase == Phase::Pending {
+            return self.declined_before_first(period, fact.occurred_at);
+        }
+        if self.charged.contains_key(&period) {
             return;
         }
         self.tried = self.tried.max(period);
@@ -389,6 +383,7 @@ impl<'a> Fold<'a> {
         let is_under_way = self.terms.mode == Mode::MerchantRun && self.unanswered_since.is_some();
         let next_charge = charge_ahead.filter(|_| !is_under_way);
         Standing {
+            awaits_first: self.awaits_first(),
             anchor: self.anchor,
             periods_paid: u32::try_from(self.charged.values().filter(|returned| !**returned).count())
                 .unwrap_or(u32::MAX),
@@ -414,7 +409,7 @@ impl<'a> Fold<'a> {
     /// Provider-run: what we expect. Merchant-run: what we make. Periods that passed without a word are not made up for.
     fn charge_ahead(&self, now: Timestamp) -> Option<Due> {
         let is_ours = self.terms.mode == Mode::MerchantRun;
-        if self.ending.is_some() || !self.may_charge() {
+        if self.ending.is_some() || !(self.may_charge() || self.awaits_first()) {
             return None;
         }
         let (anchor, schedule) = (self.anchor?, self.terms.schedule);

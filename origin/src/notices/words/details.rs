@@ -105,7 +105,9 @@ const fn shown(kind: NoticeKind) -> &'static [Fact] {
         NoticeKind::CancelScheduled | NoticeKind::Canceled | NoticeKind::Ended | NoticeKind::Paused => {
             &[Fact::AccessUntil]
         }
-        NoticeKind::Resumed | NoticeKind::PlanChanged => &[Fact::Amount, Fact::NextCharge],
+        NoticeKind::CardBound | NoticeKind::Resumed | NoticeKind::PlanChanged => {
+            &[Fact::Amount, Fact::NextCharge]
+        }
         NoticeKind::RefundIssued => &[Fact::Amount, Fact::AccessUntil, Fact::Reason],
         NoticeKind::ProviderEnded => &[Fact::GraceEnds, Fact::Reason],
     }

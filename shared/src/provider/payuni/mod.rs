@@ -110,7 +110,8 @@ impl Provider for Payuni {
         }
     }
 
+    /// `return` is what the customer's browser carries (ReturnURL): sealed like the others, and read like them.
     fn notices(&self) -> &'static [&'static str] {
-        &["payment", "period"]
+        &["payment", "period", "return"]
     }
 }

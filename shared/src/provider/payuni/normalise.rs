@@ -5,19 +5,22 @@
 //! Which notice it is, is read from its fields, not from the path: one merchant URL may get all kinds (reference A.6).
 //! Invariants: money needs Status SUCCESS *and* (one-time) TradeStatus 1; TradeStatus 0 is an issued code; UNKNOWN,
 //! UNAPPROVED and TradeStatus 8 are undecided. An authorisation of exactly NT$1 in a periodic order is the
-//! binding of a card and never a period's money (PU-7): every period costs more than NT$1 (A.5).
+//! binding of a card and never a period's money (PU-7): every period costs more than NT$1 (A.5). The result of the order's
+//! page tells it, and whatever else tells it (no document says that a notice does) is the same fact under the same key.
 //! Not here: whether merchant, order and amount are ours (`origin::domain`).
 
 use super::verify::Verified;
 use super::wire::{Fields, Status};
 use crate::crypto;
-use crate::event::{Charge, Decline, Event, EventKey, Fact, IssuedCode, Period};
+use crate::event::{CardBinding, Charge, Decline, Event, EventKey, Fact, IssuedCode, Period};
 use crate::id::{OrderNumber, ProviderPaymentId, SourceId};
-use crate::money::Minor;
+use crate::money::{Minor, Money};
 use crate::provider::Refusal;
 
 /// In a key, for a notice without a trade number.
 const NO_TRADE: &str = "none";
+/// What binds a card (A.5).
+const BINDING_AMOUNT: Minor = Minor::new(1);
 
 pub(super) fn normalise(source: &SourceId, verified: &Verified) -> Result<Event, Refusal> {
     let fields = Fields::Notice(&verified.inner);
@@ -37,10 +40,7 @@ pub(super) fn normalise(source: &SourceId, verified: &Verified) -> Result<Event,
     } else if fields.filled("TradeStatus").is_some() {
         reading.payment()
     } else if fields.filled("PeriodTradeNo").is_some() {
-        // The result of the order page. Each charge is told by a notice of its own; counting this one too would
-        // book the first period twice.
-        Ok(reading
-            .acknowledged("the result of the periodic order page; its charges have notices of their own"))
+        reading.page_result()
     } else if fields.filled("MerTradeNo").is_some() {
         reading.payment()
     } else {
@@ -79,6 +79,31 @@ impl Reading<'_> {
         let identity = hex::encode(crypto::sha256(content.as_bytes()));
         let order = self.fields.order().ok();
         self.event(&["other", &identity], order, Fact::Acknowledged { reason })
+    }
+
+    /// The result of the order page. Each charge is told by a notice of its own; counting this one too would book the
+    /// first period twice. What it alone tells is that a card was bound.
+    fn page_result(&self) -> Result<Event, Refusal> {
+        let is_done = self.fields.status()? == Status::Success;
+        match self.fields.money("AuthAmt") {
+            Ok(money) if is_done && money.amount_minor == BINDING_AMOUNT => self.binding(money),
+            Ok(_) | Err(_) => Ok(self.acknowledged(
+                "the result of the periodic order page; its charges have notices of their own",
+            )),
+        }
+    }
+
+    /// Under a key of its own: whatever number the first charge has, it is another fact.
+    fn binding(&self, money: Money) -> Result<Event, Refusal> {
+        let (order, trade_no) = (self.fields.order()?, self.fields.trade_no());
+        let trade = trade_no.as_ref().map_or(NO_TRADE, ProviderPaymentId::as_str);
+        let parts = ["binding", order.as_str(), trade];
+        let fact = Fact::CardBound(CardBinding {
+            money,
+            provider_payment_id: trade_no.clone(),
+            contract_number: self.fields.number("PeriodTradeNo"),
+        });
+        Ok(self.event(&parts, Some(order.clone()), fact))
     }
 
     fn payment(&self) -> Result<Event, Refusal> {
@@ -129,6 +154,12 @@ impl Reading<'_> {
         // The type of our own order numbers; PAYUNi's are those with `_N` behind.
         let period_order: ProviderPaymentId = fields.required("PeriodOrderNo")?;
         let trade_no = fields.trade_no();
+        if status == Status::Success {
+            let money = fields.money("AuthAmt")?;
+            if money.amount_minor == BINDING_AMOUNT {
+                return self.binding(money);
+            }
+        }
         let fact = self.period_fact(status, &period_order, trade_no.clone())?;
         let trade = trade_no.as_ref().map_or(NO_TRADE, ProviderPaymentId::as_str);
         let parts = ["period", period_order.as_str(), trade, status.as_str()];
@@ -150,11 +181,6 @@ impl Reading<'_> {
         match status {
             Status::Success => {
                 let charge = self.charge("AuthAmt", trade_no.ok_or(Refusal::Field("TradeNo"))?)?;
-                if charge.money.amount_minor == Minor::new(1) {
-                    return Ok(Fact::Acknowledged {
-                        reason: "an authorisation of NT$1 binds the card; it is no charge",
-                    });
-                }
                 Ok(Fact::PeriodPaid(charge, period))
             }
             Status::Held(_) => Ok(Fact::PaymentHeld(self.decline("AuthAmt", status, trade_no))),

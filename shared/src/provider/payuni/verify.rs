@@ -28,7 +28,7 @@ pub struct Verified {
 }
 
 pub(super) fn verify(keys: &Rotating<PayuniKeys>, unverified: &Unverified<'_>) -> Result<Verified, Refusal> {
-    if !matches!(unverified.notice, "payment" | "period") {
+    if !matches!(unverified.notice, "payment" | "period" | "return") {
         return Err(Refusal::UnknownNotice);
     }
     let outer = Form::parse(unverified.body).map_err(Refusal::Form)?;

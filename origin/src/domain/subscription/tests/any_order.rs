@@ -66,6 +66,7 @@ fn some_wish() -> impl Strategy<Value = What> {
     prop_oneof![
         4 => retry.prop_map(Noted::RetryAsked),
         2 => (1_u32..9).prop_map(|period| Noted::ChargeAsked { period }),
+        2 => Just(Noted::CardBound),
         2 => Just(Noted::CardChanged),
         1 => Just(Noted::CancelNowAsked),
         1 => Just(Noted::CancelAtEndAsked),

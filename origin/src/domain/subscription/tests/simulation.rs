@@ -203,7 +203,8 @@ impl Life {
                     let soon = self.dice.hours(3);
                     self.at(self.now.plus(soon), Event::Attempt(None));
                 }
-                Noted::CardChanged
+                Noted::CardBound
+                | Noted::CardChanged
                 | Noted::CancelNowAsked
                 | Noted::CancelAtEndAsked
                 | Noted::Paused

@@ -13,8 +13,9 @@ use tollgate_shared::time::Timestamp;
 
 use super::world::{World, terms};
 use super::{at_day, day_of};
-use crate::domain::plan::PeriodUnit;
+use crate::domain::plan::{PeriodDate, PeriodUnit};
 use crate::domain::subscription::dunning::{Phase, Step};
+use crate::domain::subscription::schedule::taipei_date;
 use crate::domain::subscription::standing::Standing;
 use crate::domain::subscription::{EndReason, Mode, Noted, RetrySlot, Terms, What};
 
@@ -37,7 +38,7 @@ fn ec_1_ec_2_ec_3_timelines_go_as_written() {
             writeln!(found, "{}", play(&mut world, &mut known, line)).unwrap();
         }
     }
-    assert_eq!(cases, 42);
+    assert_eq!(cases, 49);
     assert!(found == TIMELINES, "the timelines are these:\n{found}");
 }
 
@@ -70,7 +71,8 @@ fn play(world: &mut World, known: &mut BTreeSet<String>, line: &str) -> String {
     row.trim_end().to_owned()
 }
 
-/// `provider monthly 12`, `provider six monthly 12`, `merchant weekly 4`.
+/// `provider monthly 12`, `provider six monthly 12`, `merchant weekly 4`, `provider from 10 on 31 monthly 12`: first on day
+/// 10, then on the 31st.
 fn terms_of(text: &str) -> Terms {
     let words: Vec<&str> = text.split_whitespace().collect();
     let mode = match words[0] {
@@ -87,10 +89,15 @@ fn terms_of(text: &str) -> Terms {
         "yearly" => PeriodUnit::Year,
         other => panic!("{other}"),
     };
-    Terms {
-        provider_failures_max: words.contains(&"six").then_some(6),
-        ..terms(mode, unit, times.parse().unwrap())
-    }
+    let after = |word: &str| {
+        let mut rest = words.iter().skip_while(|known| **known != word);
+        rest.nth(1)
+    };
+    let mut terms = terms(mode, unit, times.parse().unwrap());
+    terms.provider_failures_max = words.contains(&"six").then_some(6);
+    terms.anchor = after("from").map(|day| taipei_date(instant(day)).unwrap());
+    terms.schedule.period_date = after("on").and_then(|day| PeriodDate::parse(unit, day));
+    terms
 }
 
 /// `28`, `28.09:30`
@@ -137,6 +144,7 @@ fn take_back(world: &mut World) {
 
 fn noted(event: &str) -> Noted {
     match event {
+        "card bound" => Noted::CardBound,
         "new card" => Noted::CardChanged,
         "cancel now" => Noted::CancelNowAsked,
         "cancel with period" => Noted::CancelAtEndAsked,
@@ -187,6 +195,7 @@ fn charge_text(standing: &Standing) -> String {
 fn step_text(step: Step, period: Option<u32>) -> String {
     let period = period.map_or_else(String::new, |period| format!(" p{period}"));
     match step {
+        Step::CardBound => format!("card bound{period}"),
         Step::Activated => format!("activated{period}"),
         Step::Renewed => format!("renewed{period}"),
         Step::Failed(number) => format!("failure {number}{period}"),

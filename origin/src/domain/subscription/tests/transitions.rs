@@ -286,6 +286,7 @@ fn episode_text(episode: &Episode) -> String {
 
 fn step_text(step: Step) -> String {
     match step {
+        Step::CardBound => "card bound".to_owned(),
         Step::Activated => "activated".to_owned(),
         Step::Renewed => "renewed".to_owned(),
         Step::Failed(number) => format!("failed {number}"),

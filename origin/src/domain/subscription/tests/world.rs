@@ -28,6 +28,8 @@ pub(super) fn terms(mode: Mode, unit: PeriodUnit, times: u16) -> Terms {
             frequency: 1,
             times,
             first_charge: FirstCharge::Build,
+            period_date: None,
+            first_amount: None,
         },
         anchor: None,
         price: Money::twd(300),
