@@ -97,3 +97,24 @@ fn op_1_serve_says_where_it_listens_and_ends_when_told() {
     stdout.read_to_string(&mut rest).unwrap();
     assert_eq!(rest, "", "standard output carries the ready line only");
 }
+
+/// What makes no sense is refused before a database is opened; the rest meets the one that is not there.
+#[test]
+fn op_1_arguments_that_make_no_sense_end_the_program_with_code_2() {
+    let nowhere = [("DATABASE_URL", "postgres://127.0.0.1:1/none")];
+    let put = "plan put --id free --name FREE --amount 0 --kind free --subscription-type free --limit";
+    let settle = "subscription settle-charge --charge 01997c5e-0000-7000-8000-000000000001 --note n";
+    for (arguments, code) in [
+        (format!("{put} articles=3 --limit seats=1"), 1),
+        (format!("{put} articles"), 2),
+        (format!("{put} =3"), 2),
+        (format!("{put} articles=many"), 2),
+        (settle.to_owned(), 2),
+        (format!("{settle} --failed --paid-as 1761"), 2),
+        ("subscription held-charges".to_owned(), 1),
+    ] {
+        let arguments: Vec<&str> = arguments.split(' ').collect();
+        let ended = tollgate(&arguments, &nowhere).wait_with_output().unwrap();
+        assert_eq!(ended.status.code(), Some(code), "{arguments:?}");
+    }
+}

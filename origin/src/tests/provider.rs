@@ -121,7 +121,8 @@ async fn read(stream: &mut TcpStream) -> Option<(String, Vec<u8>)> {
     }
 }
 
-fn fields(body: &[u8]) -> BTreeMap<String, String> {
+/// The fields of a call or of a form that a browser posts, PAYUNi's opened.
+pub(crate) fn fields(body: &[u8]) -> BTreeMap<String, String> {
     let own = |form: &Form| {
         form.fields()
             .map(|(name, value)| (name.into(), value.into()))

@@ -10,6 +10,7 @@ use super::notices::{Ecpay, payuni, trade_no};
 use super::stage::{Call, Stage, settings, taipei};
 use crate::commands::{self, CommandError, PlanArguments, PlanArgumentsKind};
 use crate::db::look;
+use crate::domain::tokens::TokenAmount;
 
 const DAY: Duration = Duration::from_hours(24);
 
@@ -726,4 +727,44 @@ async fn pm_2_terms_of_a_plan_with_payments_stay_and_its_price_may_change() {
         (&after["amount"], &after["duration_days"]),
         (&json!(330), &json!(30))
     );
+}
+
+/// EC-3: the plan of those whose payments failed is put like any other, allows what it says, and is not for sale.
+#[tokio::test]
+async fn ec_3_a_free_plan_has_limits_and_no_price_and_is_not_sold() {
+    let stage = Stage::start().await;
+    let free = |amount_minor, subscription_type: Option<&str>, tokens| PlanArguments {
+        id: "free".parse().unwrap(),
+        name: "FREE".into(),
+        amount_minor,
+        subscription_type: subscription_type.map(str::to_owned),
+        tokens,
+        limits: [("articles".to_owned(), 3), ("seats".to_owned(), 1)].into(),
+        kind: PlanArgumentsKind::Free,
+    };
+    let url = Secret::new(stage.database_url());
+    let before = look::row(&stage.admin, "plans", "id", "free").await;
+    assert_eq!(before["limits"], json!({}));
+    let tokens = TokenAmount::new(10).unwrap();
+    for refused in [
+        free(1, Some("free"), None),
+        free(0, None, None),
+        free(0, Some("free"), Some(tokens)),
+    ] {
+        let error = commands::plan_put(&url, refused).await.unwrap_err();
+        assert!(matches!(error, CommandError::Plan(_)), "{error}");
+    }
+    assert_eq!(look::row(&stage.admin, "plans", "id", "free").await, before);
+    commands::plan_put(&url, free(0, Some("free"), None))
+        .await
+        .unwrap();
+    let after = look::row(&stage.admin, "plans", "id", "free").await;
+    assert_eq!(
+        (&after["limits"], &after["amount"], &after["kind"]),
+        (&json!({ "articles": 3, "seats": 1 }), &json!(0), &json!("free"))
+    );
+    let refused = stage
+        .checkout("user-1", "key-1", json!({ "planId": "free" }))
+        .await;
+    assert_eq!((refused.status, refused.problem()), (404, "unknown-plan"));
 }

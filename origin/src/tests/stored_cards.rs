@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use serde_json::json;
+use tollgate_shared::form::encode;
 
 use super::notices::{PAYUNI, payuni_with, trade_no};
-use super::provider::{FakeProvider, Scripted, payuni_reply};
+use super::provider::{FakeProvider, Scripted, fields, payuni_reply};
 use super::stage::{Stage, settings};
 use crate::clock::Clock as _;
 use crate::db::{Tx, look};
@@ -284,4 +285,44 @@ async fn pu_6_a_subscription_of_ours_that_is_resumed_after_its_due_day_is_charge
         row["paid_until"], "2027-01-21T16:00:00+00:00",
         "to the end of its own period"
     );
+}
+
+/// The first payment is no contract: it asks the customer to have the card kept, by the order's own number.
+#[tokio::test]
+async fn pu_6_ec_2_the_checkout_of_a_subscription_of_ours_asks_for_the_card_to_be_kept() {
+    let fake = FakeProvider::start().await;
+    let stage = stage(&fake).await;
+    let body = json!({ "planId": "pro-monthly", "provider": "payuni" });
+    let placed = stage.checkout("u1", "key-1", body).await;
+    assert_eq!(placed.status, 201, "{placed:?}");
+    let form = &placed.body["form"];
+    assert_eq!(form["action"], format!("{}/api/upp", fake.base));
+    let outer: Vec<(String, String)> = serde_json::from_value(form["fields"].clone()).unwrap();
+    let outer = encode(outer.iter().map(|(name, value)| (name.as_str(), value.as_str())));
+    let inner = fields(outer.as_bytes());
+    let order = placed.body["orderNumber"].as_str().unwrap();
+    for (name, value) in [
+        ("MerTradeNo", order),
+        ("TradeAmt", "300"),
+        ("Credit", "1"),
+        ("UseTokenType", "3"),
+        ("CreditToken", order),
+        ("CreditTokenType", "1"),
+    ] {
+        assert_eq!(inner[name], value, "{name}: {inner:?}");
+    }
+    let of_contract = |name: &&String| name.starts_with("Period") || name.starts_with('F');
+    let of_contract: Vec<&String> = inner.keys().filter(of_contract).collect();
+    assert!(
+        of_contract.is_empty(),
+        "PAYUNi would charge beside us: {of_contract:?}"
+    );
+    let body = json!({ "planId": "pro-monthly", "provider": "payuni", "method": "ATM" });
+    let refused = stage.checkout("u2", "key-1", body).await;
+    assert_eq!(
+        (refused.status, refused.problem()),
+        (422, "unknown-method"),
+        "no card, nothing to keep"
+    );
+    assert_eq!(stage.count("payments pending").await, 1);
 }

@@ -12,6 +12,7 @@ mod dunning;
 mod merchant_run;
 mod payuni;
 mod twins;
+mod wishes;
 mod year;
 
 use std::collections::BTreeMap;
@@ -77,7 +78,7 @@ impl Shop {
 
     /// A customer who wants mails in English, and pays the first period at the provider's page.
     async fn subscribe(&self, provider: &'static str, user: &'static str) -> Result<Subscriber> {
-        self.put_address(user).await?;
+        self.put_address(user, "en").await?;
         let buyer: Buyer = self.stack.buyer(user).await?;
         let checkout = buyer.buy(provider, MONTHLY, "first", |_| ()).await?;
         Ok(Subscriber {
@@ -88,12 +89,12 @@ impl Shop {
         })
     }
 
-    async fn put_address(&self, user: &str) -> Result<()> {
+    async fn put_address(&self, user: &str, locale: &str) -> Result<()> {
         let url = format!(
             "{}/api/service/v1/users/{user}/notice-preferences",
             self.stack.origin.base_url()
         );
-        let wanted = json!({ "email": address(user), "locale": "en", "muted": [] });
+        let wanted = json!({ "email": address(user), "locale": locale, "muted": [] });
         let asked = self
             .stack
             .http
