@@ -213,6 +213,13 @@ impl Stack {
         service_key(&self.programs.origin, self.database.url(), caller).await
     }
 
+    /// Runs a command of `tollgate` on the stack's database and gives what it printed.
+    pub async fn tollgate(&self, arguments: &[&str]) -> Result<String> {
+        let url = self.database.url().to_owned();
+        let settings = BTreeMap::from([("DATABASE_URL".to_owned(), url)]);
+        run_once(&self.programs.origin, arguments, &settings).await
+    }
+
     /// The ledger's entries of a payment; an error unless they are there and balance.
     pub async fn balanced_entries(&self, payment_id: &str) -> Result<Vec<Value>> {
         purchase::balanced_entries(&self.programs, self.database.url(), payment_id).await

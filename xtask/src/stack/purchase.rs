@@ -61,12 +61,21 @@ impl Buyer {
 
     /// Asks the edge to sell `plan` by `provider`; the key makes a repeat the same purchase.
     pub async fn checkout(&self, provider: &str, plan: &str, idempotency_key: &str) -> Result<Checkout> {
+        let body = json!({ "planId": plan, "provider": provider });
+        self.ask_checkout(&body, idempotency_key).await
+    }
+
+    /// The same with other members, and the page's Turnstile token added.
+    pub async fn ask_checkout(&self, body: &Value, idempotency_key: &str) -> Result<Checkout> {
         let asked = self
             .http
             .post(format!("{}/api/payments/checkout", self.edge))
             .bearer_auth(&self.token)
             .header("x-csrf-token", &self.csrf_token);
-        let body = json!({ "planId": plan, "provider": provider, "turnstileToken": TURNSTILE_TOKEN });
+        let mut body = body.clone();
+        body.as_object_mut()
+            .context("a checkout is an object")?
+            .insert("turnstileToken".to_owned(), json!(TURNSTILE_TOKEN));
         let answer = expect_json(
             asked.header("idempotency-key", idempotency_key).json(&body),
             "a checkout",
@@ -124,6 +133,20 @@ impl Buyer {
             answer.status()
         );
         Ok(())
+    }
+
+    /// Presses "return to the shop with the result" on the page of a settled trade; where the shop sends the browser on.
+    pub async fn bring_result(&self, provider: &str, trade: &str) -> Result<String> {
+        let url = format!("{}/{provider}/cashier/{trade}", self.sandbox);
+        let asked = self.http.get(url).send().await.context("look at the cashier")?;
+        let page = asked.text().await.context("read the cashier's page")?;
+        let (target, inputs) = result_form(&page).with_context(|| format!("no result on {page}"))?;
+        let asked = self.http.post(target).form(&inputs);
+        let answer = asked.send().await.context("bring the result")?;
+        let location = answer.headers().get("location");
+        let location = location.and_then(|location| location.to_str().ok());
+        let location = location.map(str::to_owned);
+        location.with_context(|| format!("the shop answered {}", answer.status()))
     }
 
     /// The status that the edge tells the payment's owner.
@@ -215,6 +238,18 @@ fn text(value: &Value, name: &str) -> Result<String> {
     found.with_context(|| format!("no `{name}` in {value}"))
 }
 
+/// Target and fields of the form that carries a result, on a cashier's page.
+fn result_form(page: &str) -> Option<(String, Vec<(String, String)>)> {
+    let button = page.find("id=\"result\"")?;
+    let start = page.get(..button)?.rfind("<form ")?;
+    let form = page.get(start..button)?;
+    let inputs = form.split("type=\"hidden\" name=\"").skip(1).map(|input| {
+        let (name, rest) = input.split_once("\" value=\"")?;
+        Some((name.to_owned(), rest.split_once('"')?.0.to_owned()))
+    });
+    Some((between(form, "action=\"", "\"")?, inputs.collect::<Option<_>>()?))
+}
+
 fn between(page: &str, before: &str, after: &str) -> Option<String> {
     let (_, rest) = page.split_once(before)?;
     rest.split_once(after).map(|(number, _)| number.to_owned())
@@ -223,6 +258,15 @@ fn between(page: &str, before: &str, after: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_result_is_what_the_page_carries() {
+        let page = r#"<form action="http://a/x"></form><form method="post" action="http://a/y"><input type="hidden" name="A" value="1"><input type="hidden" name="B" value=""><button class="main" id="result">"#;
+        let (target, inputs) = result_form(page).unwrap();
+        assert_eq!(target, "http://a/y");
+        assert_eq!(inputs, [("A".into(), "1".into()), ("B".into(), String::new())]);
+        assert_eq!(result_form("<form action=\"http://a/x\"></form>"), None);
+    }
 
     #[test]
     fn a_ledger_without_entries_or_balance_is_an_error() {

@@ -80,6 +80,7 @@ pub fn edge(addresses: Addresses, keys: &Keys) -> BTreeMap<String, String> {
         ),
         ("TURNSTILE_HOSTNAMES", "localhost"),
         ("ORIGIN_BASE_URL", &local(addresses.origin)),
+        ("APP_RETURN_URL", &format!("{}/", local(addresses.sandbox))),
     ]));
     settings
 }

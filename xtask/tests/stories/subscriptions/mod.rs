@@ -8,6 +8,7 @@
 //! charge: what the provider says that it took is what our ledger has, once each.
 //! Not here: rules (`origin::domain::subscription`), what a single notice means (the origin's own tests).
 
+mod chosen_day;
 mod dunning;
 mod merchant_run;
 mod payuni;
