@@ -109,7 +109,7 @@ async fn pu_7_one_dollar_binds_the_card_and_the_first_charge_comes_on_the_chosen
 impl Shop {
     /// A customer who binds a card for a first charge in ten days and comes back to the app.
     async fn bind(&self, user: &'static str) -> Result<Subscriber> {
-        self.put_address(user).await?;
+        self.put_address(user, "en").await?;
         let buyer = self.stack.buyer(user).await?;
         let day = "select ((to_timestamp($1 / 1000.0) at time zone 'Asia/Taipei')::date + 10)::text";
         let clock = self.control("clock", None).await?;
