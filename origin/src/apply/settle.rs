@@ -12,7 +12,7 @@ use super::{ApplyError, Outcome, Step, binding, book, dispute, recompute, tokens
 use crate::db::payments::{self, Inserted, NewCharge, Payment};
 use crate::domain::charge::{self, DisputeKind, Ordered, Told, Which};
 use crate::entropy;
-use crate::subscriptions::{Attempt, note_attempt};
+use crate::subscriptions::{Attempt, lock_replaced, note_attempt};
 
 /// Settles a charge, or disputes it.
 pub(super) async fn settle(
@@ -30,6 +30,7 @@ pub(super) async fn settle(
     if let Err(kind) = check(step, &payment, charge, which) {
         return dispute::record(step, kind, Some(&payment), charge).await;
     }
+    lock_replaced(step.tx, &payment).await?;
     match book_once(step, &payment, charge, period).await? {
         Inserted::OfAnotherPayment => {
             dispute::record(step, DisputeKind::ChargeOfAnotherOrder, Some(&payment), charge).await

@@ -28,13 +28,13 @@ use crate::db::checkouts::{self, NewKey, Stored};
 use crate::db::payments::{self, NewPayment};
 use crate::db::subscriptions::{self, NewSubscription};
 use crate::db::{DbError, Tx, company_members, plans, users};
-use crate::domain::coverage::covered;
+use crate::domain::coverage::{Holding, covered};
 use crate::domain::order_number::order_number;
 use crate::domain::plan::{FirstCharge, KindWanted, Plan, Schedule};
 use crate::domain::subscription::Mode;
 use crate::domain::subscription::schedule::taipei_date;
 use crate::entropy;
-use crate::subscriptions::SubscriptionId;
+use crate::subscriptions::{SubscriptionId, replaceable};
 
 pub(crate) use refusal::PlaceError;
 
@@ -58,6 +58,9 @@ pub(crate) struct Request {
     /// `YYYY-MM-DD` in Asia/Taipei: the day of the first charge, of a plan that lets it be chosen (PU-7).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) first_charge_on: Option<String>,
+    /// The user's subscription that it takes the place of once it is paid.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) replaces: Option<SubscriptionId>,
     /// Which plans the caller's route sells.
     #[serde(default)]
     pub(crate) kind: Kinds,
@@ -176,12 +179,8 @@ async fn decide_and_write(
     }
     let plan = sold_plan(&tx, &call.request).await?;
     let first_charge_on = first_charge_on(&plan, &call.request, call.now)?;
-    if let Some(covered) = plan
-        .subscription_type()
-        .and_then(|held| covered(&holding, held, call.now))
-    {
-        return Err(PlaceError::Covered(covered));
-    }
+    let access_until = replaced_until(origin, &tx, call).await?;
+    refuse_covered(&holding, &plan, access_until, call.now)?;
     refuse_running(&tx, call, &plan).await?;
     if plan.tokens().is_some() && company_members::company_of(&tx, &call.user).await?.is_none() {
         return Err(PlaceError::NoCompany);
@@ -211,12 +210,41 @@ async fn decide_and_write(
     .await
 }
 
+/// Until when the subscription that is to be replaced gives access, if it can be replaced by this plan.
+async fn replaced_until(origin: &Origin, tx: &Tx, call: &Call) -> Result<Option<Timestamp>, PlaceError> {
+    let Some(old) = call.request.replaces else {
+        return Ok(None);
+    };
+    let wanted = (old, &call.user, &call.request.plan_id);
+    replaceable(tx, origin.subscriptions(), wanted, call.now)
+        .await
+        .map_err(PlaceError::from_replaced)
+}
+
+/// What the replaced subscription alone covers is no reason to refuse; what covers longer is something else.
+fn refuse_covered(
+    holding: &Holding,
+    plan: &Plan,
+    replaced_until: Option<Timestamp>,
+    now: Timestamp,
+) -> Result<(), PlaceError> {
+    let is_replaced =
+        replaced_until.is_some() && holding.expires_at.is_some_and(|at| Some(at) <= replaced_until);
+    let covered = plan
+        .subscription_type()
+        .and_then(|held| covered(holding, held, now));
+    match covered {
+        Some(covered) if !is_replaced => Err(PlaceError::Covered(covered)),
+        Some(_) | None => Ok(()),
+    }
+}
+
 /// A subscription that is owed, downgraded or paused covers nothing, and its contract charges again all the same.
 async fn refuse_running(tx: &Tx, call: &Call, plan: &Plan) -> Result<(), PlaceError> {
     let Some(given) = plan.subscription_type() else {
         return Ok(());
     };
-    match subscriptions::running(tx, &call.user, given).await? {
+    match subscriptions::running(tx, &call.user, given, call.request.replaces).await? {
         Some(subscription) => Err(PlaceError::Running(subscription)),
         None => Ok(()),
     }
@@ -242,6 +270,8 @@ fn differing_field(before: &Request, now: &Request) -> Option<&'static str> {
         Some("method")
     } else if before.first_charge_on != now.first_charge_on {
         Some("firstChargeOn")
+    } else if before.replaces != now.replaces {
+        Some("replaces")
     } else if before.kind != now.kind {
         Some("kind")
     } else {
@@ -347,6 +377,7 @@ async fn write(
     if let Some(schedule) = plan.schedule() {
         let new = NewSubscription {
             anchor: first_charge_on,
+            replaces: call.request.replaces,
             ..new_subscription(origin, (payment, plan.price, schedule), call.now)?
         };
         subscriptions::insert(tx, &new, call.now).await?;

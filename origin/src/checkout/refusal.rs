@@ -11,7 +11,8 @@ use tollgate_shared::time::Timestamp;
 use crate::db::{DbError, Retry};
 use crate::domain::coverage::Covered;
 use crate::http::answer::{internal, no_company, unavailable};
-use crate::subscriptions::SubscriptionId;
+use crate::http::subscriptions;
+use crate::subscriptions::{ChangeError, SubscriptionId};
 
 /// Why a checkout is refused.
 #[derive(Debug, thiserror::Error)]
@@ -34,6 +35,9 @@ pub(crate) enum PlaceError {
     /// A subscription to the same is not over, though it covers nothing now (PM-8).
     #[error("a subscription to the same is not over")]
     Running(SubscriptionId),
+    /// The subscription that is to be replaced cannot be, by this plan.
+    #[error("the subscription cannot be replaced")]
+    Replace(#[source] ChangeError),
     /// The plan sells tokens, and the user has no company to give them to.
     #[error("the user is in no company")]
     NoCompany,
@@ -76,6 +80,15 @@ impl PlaceError {
         }
     }
 
+    /// A failure of the database is one here, too; any other refusal is told as such.
+    pub(super) fn from_replaced(error: ChangeError) -> Self {
+        if let ChangeError::Db(error) = error {
+            Self::Db(error)
+        } else {
+            Self::Replace(error)
+        }
+    }
+
     /// The answer to the page.
     pub(crate) fn problem(&self) -> Problem {
         match self {
@@ -98,9 +111,11 @@ impl PlaceError {
                 "A subscription to the same is not over",
             )
             .detail(
-                "It is paused or owed and can be charged again: resume it or have it charged, or cancel it first.",
+                "It is paused or owed and can be charged again: resume it or have it charged, or cancel it first. \
+                 Another plan: once it goes on, ask for its change-plan preview.",
             )
             .with("subscriptionId", subscription.to_string()),
+            Self::Replace(refusal) => subscriptions::problem(refusal),
             Self::NoCompany => no_company(),
             Self::UnknownProvider => Problem::new(422, "unknown-provider", "No such provider")
                 .detail("provider must be ecpay, payuni or mock.")
@@ -153,7 +168,10 @@ fn renewal_hint(renew_after: Timestamp, renews_itself: bool) -> String {
         .to_taipei("%Y-%m-%d")
         .unwrap_or_else(|| renew_after.to_string());
     if renews_itself {
-        format!("It renews by itself. If that ends, buy it again from {day} (Asia/Taipei).")
+        format!(
+            "It renews by itself. If that ends, buy it again from {day} (Asia/Taipei). \
+             Another plan of the same: ask for the subscription's change-plan preview."
+        )
     } else {
         format!("Renew it from {day} (Asia/Taipei); the new period starts when the present one ends.")
     }

@@ -44,6 +44,8 @@ pub(crate) async fn tally(client: &Client) -> BTreeMap<String, i64> {
         union all select 'ledger faults', count(*) from tollgate.ledger_faults() \
         union all select 'buckets ' || state, count(*) from tollgate.token_buckets group by 1 \
         union all select 'tokens purchased', coalesce(sum(purchased_balance), 0)::bigint from tollgate.company_subscriptions \
+        union all select 'refunds ' || status, count(*) from tollgate.refunds group by 1 \
+        union all select 'card charges ' || purpose || ' ' || status, count(*) from tollgate.subscription_charges group by 1 \
         union all select 'subscriptions ' || status, count(*) from tollgate.saas_subscriptions group by 1 \
         union all select 'attempts ' || status, count(*) from tollgate.subscription_payments group by 1 \
         union all select 'periods ' || status, count(*) from tollgate.period_transactions group by 1 \

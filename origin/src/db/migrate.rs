@@ -97,6 +97,10 @@ const VERSIONED: &[(&str, &str)] = &[
         sql_file!("versioned/V20__period_dates.sql"),
     ),
     (
+        "V21__plan_changes.sql",
+        sql_file!("versioned/V21__plan_changes.sql"),
+    ),
+    (
         "V23__charges_by_hand.sql",
         sql_file!("versioned/V23__charges_by_hand.sql"),
     ),

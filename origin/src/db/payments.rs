@@ -241,13 +241,16 @@ pub(crate) async fn lock_by_order(
         .transpose()
 }
 
-/// Finds and locks the payment of a subscription by the number of a charge that we made, at that charge's price.
+/// Finds and locks the payment of a subscription by the number of a charge that we made, as that charge's plan
+/// and price are.
 pub(crate) async fn lock_by_charge(
     tx: &Tx,
     provider: &str,
     order: &OrderNumber,
 ) -> Result<Option<Payment>, DbError> {
-    let find = "select subscription.payment_id, charge.amount from tollgate.subscription_charges charge \
+    let find = "select subscription.payment_id, charge.amount, \
+                coalesce(charge.plan_id, subscription.plan_id) as plan_id \
+                from tollgate.subscription_charges charge \
                 join tollgate.saas_subscriptions subscription on subscription.id = charge.subscription_id \
                 where charge.order_number = upper($2) and subscription.provider = $1";
     let Some(found) = tx.query_opt(find, &[&provider, &order.as_str()]).await? else {
@@ -258,6 +261,10 @@ pub(crate) async fn lock_by_charge(
     let mut payment = read(&tx.query_one(&sql, &[&id]).await?)?;
     payment.price.amount_minor = Minor::new(found.try_get("amount")?);
     payment.period_price = payment.price;
+    payment.plan = found
+        .try_get::<_, String>("plan_id")?
+        .try_into()
+        .map_err(|_| unreadable("subscription_charges.plan_id"))?;
     Ok(Some(payment))
 }
 

@@ -78,7 +78,9 @@ async fn lock(tx: &Tx, id: &PlanId) -> Result<Option<Plan>, DbError> {
 }
 
 async fn is_in_use(tx: &Tx, id: &PlanId) -> Result<bool, DbError> {
-    let sql = "select exists (select from tollgate.payments where plan_id = $1) as in_use";
+    let sql = "select exists (select from tollgate.payments where plan_id = $1) \
+               or exists (select from tollgate.saas_subscriptions where plan_id = $1 or next_plan_id = $1) \
+               or exists (select from tollgate.subscription_charges where plan_id = $1) as in_use";
     Ok(tx.query_one(sql, &[&id.as_str()]).await?.try_get("in_use")?)
 }
 

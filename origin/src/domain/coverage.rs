@@ -10,7 +10,7 @@ use std::time::Duration;
 use tollgate_shared::time::Timestamp;
 
 /// A plan that does not renew itself can be bought again this long before it ends.
-pub(crate) const RENEWAL_WINDOW: Duration = Duration::from_hours(7 * 24);
+const RENEWAL_WINDOW: Duration = Duration::from_hours(7 * 24);
 
 /// What a user has paid for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,6 +58,11 @@ pub(crate) fn covered(holding: &Holding, subscription_type: &str, now: Timestamp
         expires_at,
         renews_itself: holding.auto_renew,
     })
+}
+
+/// From when something that does not renew itself and ends at `expires_at` can be bought again.
+pub(crate) fn renew_after(expires_at: Timestamp) -> Timestamp {
+    minus(expires_at, RENEWAL_WINDOW)
 }
 
 fn minus(instant: Timestamp, duration: Duration) -> Timestamp {

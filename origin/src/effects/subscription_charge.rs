@@ -251,7 +251,7 @@ async fn note_sending(desk: Desk<'_>, charging: &Charging, now: Timestamp) -> Re
         }
         let is_over = locked.is_none_or(|row| matches!(row.status.as_str(), "canceled" | "ended"));
         if is_over || is_end_ours(&facts::load(&tx, subscription).await?) {
-            charges::finish(&tx, id, false, now).await?;
+            charges::finish(&tx, id, None, now).await?;
             return Ok(Sending::NotAnyMore);
         }
         Ok::<_, DbError>(if sending::note_sending(&tx, id, now).await? {

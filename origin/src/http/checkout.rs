@@ -22,6 +22,7 @@ use super::body::{self, BodyError, CALL_BYTES_MAX};
 use super::hop::Hop;
 use crate::Origin;
 use crate::checkout::{self, Call, Kinds, PlaceError, Placed, Request};
+use crate::subscriptions::SubscriptionId;
 use crate::telemetry::Chain;
 
 const REPLAYED_HEADER: HeaderName = HeaderName::from_static("idempotency-replayed");
@@ -37,6 +38,7 @@ struct Body {
     provider: Option<String>,
     method: Option<String>,
     first_charge_on: Option<String>,
+    replaces: Option<SubscriptionId>,
     #[serde(default)]
     kind: Kinds,
 }
@@ -97,6 +99,7 @@ async fn place(origin: &Origin, hop: &Hop, headers: &HeaderMap) -> Result<Placed
         provider: body.provider,
         method: body.method,
         first_charge_on: body.first_charge_on,
+        replaces: body.replaces,
         kind: body.kind,
     };
     let call = Call {

@@ -18,10 +18,11 @@ mod events;
 mod health;
 mod hop;
 pub(crate) mod metrics;
+mod plan_change;
 mod service;
 mod status;
 mod strict;
-mod subscriptions;
+pub(crate) mod subscriptions;
 mod test_clock;
 
 use std::future::Future;
@@ -82,14 +83,7 @@ fn router(origin: Arc<Origin>) -> Router {
             "/internal/v1/webhooks/stats",
             get(health::stats).fallback(only_get),
         )
-        .route(
-            "/internal/v1/subscriptions",
-            get(subscriptions::list).fallback(only_get),
-        )
-        .route(
-            "/internal/v1/subscriptions/{id}/cancel",
-            post(subscriptions::cancel).fallback(only_post),
-        )
+        .merge(own_subscriptions())
         .route("/internal/v1/admin/retry", post(admin::retry).fallback(only_post))
         .route(
             "/internal/v1/admin/maintenance",
@@ -119,6 +113,27 @@ fn router(origin: Arc<Origin>) -> Router {
     }
     let untimed = test_clock::router().layer(middleware::from_fn_with_state(Arc::clone(&origin), hop::check));
     timed.merge(untimed).with_state(origin)
+}
+
+/// What a browser does with its user's subscriptions.
+fn own_subscriptions() -> Router<Arc<Origin>> {
+    Router::new()
+        .route(
+            "/internal/v1/subscriptions",
+            get(subscriptions::list).fallback(only_get),
+        )
+        .route(
+            "/internal/v1/subscriptions/{id}/cancel",
+            post(subscriptions::cancel).fallback(only_post),
+        )
+        .route(
+            "/internal/v1/subscriptions/{id}/change-plan",
+            post(plan_change::change).fallback(only_post),
+        )
+        .route(
+            "/internal/v1/subscriptions/{id}/change-plan/preview",
+            post(plan_change::preview).fallback(only_post),
+        )
 }
 
 /// The time limit lies within the counting, so that a deduction which is cut off there is counted as our error.

@@ -67,11 +67,14 @@ impl From<When> for CancelWhen {
 }
 
 #[derive(Debug, thiserror::Error)]
-enum BrowserError {
+pub(super) enum BrowserError {
+    /// Only the edge's mistake: a browser's call has a subject.
     #[error("the hop names no user")]
     NoUser,
+    /// Not JSON, or not this route's.
     #[error("the body was refused")]
     Body(#[from] BodyError),
+    /// The rules refuse it.
     #[error(transparent)]
     Change(#[from] ChangeError),
 }
@@ -93,7 +96,7 @@ impl BrowserError {
 }
 
 /// A refusal of a change.
-pub(super) fn problem(error: &ChangeError) -> Problem {
+pub(crate) fn problem(error: &ChangeError) -> Problem {
     let conflict = |slug, title: &'static str| Problem::new(409, slug, title);
     match error {
         ChangeError::Unknown => Problem::new(404, "unknown-subscription", "There is no such subscription"),
@@ -119,6 +122,15 @@ pub(super) fn problem(error: &ChangeError) -> Problem {
         ChangeError::Plan(why) => {
             conflict("plan-not-possible", "The subscription cannot become this plan").detail(*why)
         }
+        ChangeError::UnknownPlan => Problem::new(404, "unknown-plan", "No such plan"),
+        ChangeError::OnlyByCheckout => conflict("new-contract-needed", "The change takes a new contract")
+            .detail("Send the customer to checkout with this planId and replaces: the subscription's id."),
+        ChangeError::NotByCheckout(way) => conflict("no-new-contract", "The change takes no new contract")
+            .detail("Ask for it at the subscription's change-plan.")
+            .with("way", *way),
+        ChangeError::OtherDue { due_minor } => conflict("due-changed", "The change costs another amount now")
+            .detail("Show the customer a new preview.")
+            .with("dueMinor", due_minor.get()),
         ChangeError::Db(error) if error.is_unavailable() => unavailable(),
         ChangeError::Db(_) => internal(),
     }
@@ -182,7 +194,8 @@ async fn canceled(origin: &Origin, id: &str, hop: &Hop, headers: &HeaderMap) -> 
     Ok(origin.database.run_tx("subscription_cancel", cancel).await?)
 }
 
-fn refused(hop: &Hop, error: &BrowserError) -> Response {
+/// The answer to a refused call; what is our fault is logged.
+pub(super) fn refused(hop: &Hop, error: &BrowserError) -> Response {
     if let BrowserError::Change(ChangeError::Db(error)) = error {
         tracing::error!(delivery.id = %hop.delivery(), error = %Chain(error), "a subscription's call failed");
     }

@@ -64,6 +64,8 @@ kinds! {
     Resumed = "resumed", Low;
     /// Another plan, now or from the next period on.
     PlanChanged = "plan_changed", Low;
+    /// The charge for a dearer plan was refused; the plan stays as it was.
+    PlanChangeFailed = "plan_change_failed", Medium;
     /// Money went back.
     RefundIssued = "refund_issued", Low;
     /// The provider ended the contract by itself (ECPay after six failures).
@@ -90,7 +92,8 @@ impl NoticeKind {
             | Self::Ended
             | Self::Paused
             | Self::Resumed
-            | Self::PlanChanged => true,
+            | Self::PlanChanged
+            | Self::PlanChangeFailed => true,
         }
     }
 

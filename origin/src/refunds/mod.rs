@@ -29,6 +29,10 @@ use crate::entropy;
 /// What an operator reads of a refund that no program can make.
 const NO_CALL: &str = "the method has no refund call: pay it back by hand, then confirm it here";
 
+/// What an operator reads of a refund that met another one of its charge.
+const AFTER_ANOTHER: &str =
+    "another refund of the charge has not ended: pay this one back when it has, then confirm it here";
+
 /// A request.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Asked<'a> {
@@ -141,6 +145,36 @@ pub(crate) async fn request(tx: &Tx, asked: &Asked<'_>, now: Timestamp) -> Resul
     } else {
         tracing::warn!(refund.id = %new.id, "refund {} is for an operator", new.id);
     }
+    view(tx, new.id).await?.ok_or(RefundError::Unknown)
+}
+
+/// The same for a refund that is decided: while another one of the charge has not ended, it is an operator's to make.
+pub(crate) async fn request_decided(tx: &Tx, asked: &Asked<'_>, now: Timestamp) -> Result<View, RefundError> {
+    match request(tx, asked, now).await {
+        Err(RefundError::Refused(RefundRefusal::UnderWay)) => leave_to_operator(tx, asked, now).await,
+        answer => answer,
+    }
+}
+
+async fn leave_to_operator(tx: &Tx, asked: &Asked<'_>, now: Timestamp) -> Result<View, RefundError> {
+    let charges = refunds::charges(tx, asked.payment).await?;
+    let charge = named(&charges, asked.charge)?;
+    let alone = ChargeFacts {
+        under_way: false,
+        ..facts(charge)
+    };
+    let new = NewRefund {
+        id: entropy::uuid_v7(now).map_err(DbError::from)?,
+        payment: asked.payment,
+        charge: charge.id,
+        operation_key: asked.key,
+        amount_minor: decide(alone, asked.amount)?,
+        reason: asked.reason,
+        requested_by: asked.actor,
+        status: (RefundStatus::Manual, Some(AFTER_ANOTHER)),
+    };
+    refunds::insert(tx, &new, now).await?;
+    tracing::warn!(refund.id = %new.id, "refund {} is for an operator", new.id);
     view(tx, new.id).await?.ok_or(RefundError::Unknown)
 }
 

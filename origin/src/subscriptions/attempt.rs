@@ -14,11 +14,11 @@ use tollgate_shared::provider::{
 };
 use tollgate_shared::time::Timestamp;
 
+use super::plan;
 use super::refold::{refold, refold_row};
 use super::{Context, SubscriptionId, number};
-use crate::apply::Step;
+use crate::apply::{ApplyError, Step};
 use crate::db::payments::Payment;
-use crate::db::plans;
 use crate::db::subscriptions::attempts::{self, NewAttempt, NewPeriod};
 use crate::db::subscriptions::charges::{self, Purpose, Sent};
 use crate::db::subscriptions::{self, Subscription};
@@ -80,7 +80,7 @@ pub(crate) async fn note_attempt(
     step: Step<'_>,
     payment: &Payment,
     attempt: Attempt<'_>,
-) -> Result<(), DbError> {
+) -> Result<(), ApplyError> {
     if !payment.periodic {
         return Ok(());
     }
@@ -92,7 +92,7 @@ pub(crate) async fn note_attempt(
         None => None,
     };
     if let Some(sent) = &sent {
-        finish(step, &mut subscription, sent, attempt).await?;
+        Box::pin(plan::finish(step, (payment, &mut subscription), sent, attempt)).await?;
     }
     note_contract(step, &mut subscription, attempt).await?;
     if !sent
@@ -102,29 +102,18 @@ pub(crate) async fn note_attempt(
         write(step, &subscription, sent.as_ref(), attempt).await?;
     }
     refold_row(step.tx, step.subscriptions, &subscription, step.now).await?;
-    Ok(())
+    match subscription.replaces {
+        // Rare and large: boxed, so that every other attempt's future stays small.
+        Some(old) if is_first_charge(&subscription, attempt) => {
+            Box::pin(plan::replace(step, &subscription, old)).await
+        }
+        Some(_) | None => Ok(()),
+    }
 }
 
-/// A charge of ours has its result. One that was for another plan makes that the subscription's.
-async fn finish(
-    step: Step<'_>,
-    subscription: &mut Subscription,
-    sent: &Sent,
-    attempt: Attempt<'_>,
-) -> Result<(), DbError> {
-    let is_paid = matches!(attempt, Attempt::Paid(..));
-    charges::finish(step.tx, sent.id, is_paid, step.now).await?;
-    let Some(plan) = sent.plan.as_ref().filter(|_| is_paid) else {
-        return Ok(());
-    };
-    let Some(plan) = plans::find(step.tx, plan).await? else {
-        return Ok(());
-    };
-    subscriptions::set_plan(step.tx, subscription.id, &plan.id, plan.price).await?;
-    subscription.price = plan.price;
-    subscription.plan = plan;
-    subscription.next_plan = None;
-    Ok(())
+/// Whether it makes a pending subscription an active one.
+fn is_first_charge(before: &Subscription, attempt: Attempt<'_>) -> bool {
+    before.status == "pending" && matches!(attempt, Attempt::Paid(..))
 }
 
 /// What a notice tells beside the attempt: the contract's number, and the card that may be charged again.

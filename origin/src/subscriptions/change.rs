@@ -4,7 +4,7 @@
 //!
 //! Invariants: a wish is a fact under the caller's key, so a repeat finds it and changes nothing; a refusal writes
 //! nothing. What a wish does at the provider is an effect of the step that it becomes (`tell`).
-//! Not here: another plan (`plan_change`), who may wish (http).
+//! Not here: another plan (`plan`), who may wish (http).
 
 use std::time::Duration;
 

@@ -14,6 +14,7 @@ mod by_hand;
 mod change;
 mod id;
 pub(crate) mod number;
+mod plan;
 mod refold;
 mod state;
 mod sweep;
@@ -21,6 +22,7 @@ mod tell;
 mod view;
 mod wanted;
 
+use tollgate_shared::money::Minor;
 use tollgate_shared::time::Timestamp;
 
 use crate::Origin;
@@ -34,6 +36,7 @@ pub(crate) use self::binding::note_binding;
 pub(crate) use self::by_hand::{Decision, Ended, HeldCharge, SettleError, settle_charge, tell_held};
 pub(crate) use self::change::{CancelWhen, cancel, card_changed, note_fact, pause, resume, retry_now};
 pub(crate) use self::id::SubscriptionId;
+pub(crate) use self::plan::{Preview, WantedPlan, change_plan, lock_replaced, preview, replaceable};
 pub(crate) use self::sweep::{Swept, sweep};
 pub(crate) use self::view::{View, view, views_of_user};
 pub(crate) use self::wanted::{CANCEL, CHARGE, PAUSE, POLL, RESUME, RETRY};
@@ -99,10 +102,24 @@ pub(crate) enum ChangeError {
         /// When this one was.
         now: Timestamp,
     },
+    /// No plan of that id is sold.
+    #[error("no such plan")]
+    UnknownPlan,
     /// The plan is not one that this subscription can become.
-    #[expect(dead_code, reason = "the change of plan itself comes with the next change")]
     #[error("the subscription cannot become this plan: {0}")]
     Plan(&'static str),
+    /// It takes a new contract, which only the customer can conclude.
+    #[error("the change takes a checkout")]
+    OnlyByCheckout,
+    /// It takes no new contract, but goes this other way.
+    #[error("the change takes no checkout: {0}")]
+    NotByCheckout(&'static str),
+    /// The change costs something else than the caller was told.
+    #[error("the change costs {due_minor} now")]
+    OtherDue {
+        /// How much.
+        due_minor: Minor,
+    },
     /// The database did not do its work.
     #[error(transparent)]
     Db(#[from] DbError),

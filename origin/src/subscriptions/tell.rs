@@ -10,15 +10,17 @@ use serde_json::{Value, json};
 use tollgate_shared::provider::DeclineReason;
 use tollgate_shared::time::Timestamp;
 
+use super::plan::REPLACED;
 use super::{CANCEL, Context, PAUSE, RESUME, wanted};
 use crate::db::event_log;
+use crate::db::subscriptions::facts::{self, PlanPair};
 use crate::db::subscriptions::history::{self, Line};
 use crate::db::subscriptions::{Subscription, attempts};
-use crate::db::{DbError, Tx};
+use crate::db::{DbError, Tx, plans};
 use crate::domain::subscription::dunning::Step;
 use crate::domain::subscription::history::Taken;
 use crate::domain::subscription::standing::{Standing, standing};
-use crate::domain::subscription::{EndReason, Known, Mode, Policy, Terms};
+use crate::domain::subscription::{EndReason, Known, Mode, PlanNews, Policy, Terms};
 use crate::entropy;
 use crate::notices::{self, Notice, NoticeFacts, NoticeKind};
 
@@ -67,13 +69,18 @@ pub(super) async fn new_steps(
     let known = history::keys(tx, subscription.id).await?;
     let mut effects = 0_u32;
     for taken in standing.steps.iter().filter(|taken| !known.contains(&taken.key)) {
-        if !history::insert(tx, subscription.id, &line(subscription, taken), now).await? {
+        let plans = plans_of(tx, subscription, taken).await?;
+        let details = details(subscription, taken, plans.as_ref());
+        if !history::insert(tx, subscription.id, &line(taken, details.clone()), now).await? {
             continue;
         }
-        log(tx, subscription, taken, now).await?;
+        log(tx, subscription, (taken, details), now).await?;
         if let Some(kind) = notice_kind(taken.step) {
             let mut notice = ground.notice(subscription, taken, kind);
             notice.facts.decline = decline(tx, subscription, taken).await?;
+            if is_about_other(taken.step) {
+                name_plan(tx, &mut notice, plans.as_ref()).await?;
+            }
             notices::enqueue(tx, &notice, context.notices, now).await?;
         }
         effects = effects.saturating_add(effect(tx, subscription, (standing, taken), now).await?);
@@ -81,17 +88,67 @@ pub(super) async fn new_steps(
     Ok(effects)
 }
 
-fn line(subscription: &Subscription, taken: &Taken) -> Line {
+/// Which plans a step leads from and to.
+async fn plans_of(tx: &Tx, subscription: &Subscription, taken: &Taken) -> Result<Option<PlanPair>, DbError> {
+    let fact_key = match taken.step {
+        // These are named by their facts (`step_key`).
+        Step::Plan(_) | Step::CancelScheduled => taken.key.split_once(':').map(|(_, fact_key)| fact_key),
+        Step::Over(EndReason::Replaced) => Some(REPLACED),
+        Step::Activated
+        | Step::Renewed
+        | Step::Failed(_)
+        | Step::RetryAsked(_)
+        | Step::Recovered
+        | Step::Downgraded
+        | Step::CardBound
+        | Step::CardChanged
+        | Step::Paused
+        | Step::Resumed
+        | Step::Over(_)
+        | Step::ChargedAfterEnd
+        | Step::ChargedTwice => None,
+    };
+    match fact_key {
+        Some(key) => facts::plans(tx, subscription.id, key).await,
+        None => Ok(None),
+    }
+}
+
+/// The notice is about the other plan and its price.
+async fn name_plan(tx: &Tx, notice: &mut Notice, plans: Option<&PlanPair>) -> Result<(), DbError> {
+    let Some(pair) = plans else { return Ok(()) };
+    if let Some(plan) = plans::find(tx, &pair.to).await? {
+        notice.facts.plan_name = plan.name;
+        notice.facts.money = Some(plan.price);
+    }
+    Ok(())
+}
+
+/// Where the subscription's plan is not yet the one that is spoken of, or will not be.
+const fn is_about_other(step: Step) -> bool {
+    matches!(step, Step::Plan(PlanNews::Scheduled | PlanNews::Failed))
+}
+
+fn line(taken: &Taken, details: Value) -> Line {
     let event_type = event_type(taken.step);
     Line {
         key: taken.key.clone(),
         kind: event_type.strip_prefix(PREFIX).unwrap_or(event_type).to_owned(),
-        details: details(subscription, taken),
+        details,
         occurred_at: taken.at,
     }
 }
 
-fn details(subscription: &Subscription, taken: &Taken) -> Value {
+fn details(subscription: &Subscription, taken: &Taken, plans: Option<&PlanPair>) -> Value {
+    let mut details = details_of_step(subscription, taken);
+    if let (Some(plans), Some(members)) = (plans, details.as_object_mut()) {
+        members.insert("fromPlanId".to_owned(), json!(plans.from));
+        members.insert("planId".to_owned(), json!(plans.to));
+    }
+    details
+}
+
+fn details_of_step(subscription: &Subscription, taken: &Taken) -> Value {
     match taken.step {
         Step::Failed(number) => json!({ "period": taken.period, "failure": number }),
         Step::RetryAsked(slot) => json!({ "period": taken.period, "slot": slot.number() }),
@@ -104,7 +161,7 @@ fn details(subscription: &Subscription, taken: &Taken) -> Value {
         | Step::Paused
         | Step::Resumed
         | Step::CancelScheduled
-        | Step::PlanChanged
+        | Step::Plan(_)
         | Step::ChargedAfterEnd => json!({}),
     }
 }
@@ -124,7 +181,11 @@ const fn event_type(step: Step) -> &'static str {
         Step::Paused => "subscription_paused",
         Step::Resumed => "subscription_resumed",
         Step::CancelScheduled => "subscription_cancel_scheduled",
-        Step::PlanChanged => "subscription_plan_changed",
+        Step::Plan(PlanNews::Asked) => "subscription_plan_change_asked",
+        Step::Plan(PlanNews::Scheduled) => "subscription_plan_change_scheduled",
+        Step::Plan(PlanNews::Revoked) => "subscription_plan_change_revoked",
+        Step::Plan(PlanNews::Changed) => "subscription_plan_changed",
+        Step::Plan(PlanNews::Failed) => "subscription_plan_change_failed",
         Step::Over(EndReason::Canceled) => "subscription_canceled",
         Step::Over(EndReason::Completed) => "subscription_ended",
         Step::Over(EndReason::Replaced) => "subscription_replaced",
@@ -147,13 +208,15 @@ const fn notice_kind(step: Step) -> Option<NoticeKind> {
         Step::Paused => NoticeKind::Paused,
         Step::Resumed => NoticeKind::Resumed,
         Step::CancelScheduled => NoticeKind::CancelScheduled,
-        Step::PlanChanged => NoticeKind::PlanChanged,
+        Step::Plan(PlanNews::Scheduled | PlanNews::Changed) => NoticeKind::PlanChanged,
+        Step::Plan(PlanNews::Failed) => NoticeKind::PlanChangeFailed,
         Step::Over(EndReason::Canceled) => NoticeKind::Canceled,
         Step::Over(EndReason::Completed) => NoticeKind::Ended,
         Step::Over(EndReason::ProviderFailures | EndReason::ProviderStopped) => NoticeKind::ProviderEnded,
         // The next try is told with the refusal; a replacement by the subscription that replaces; money after the end or
-        // beside other money is for a person, who reads the event log.
+        // beside other money is for a person, who reads the event log; what was taken back leaves everything as it was.
         Step::RetryAsked(_)
+        | Step::Plan(PlanNews::Asked | PlanNews::Revoked)
         | Step::Over(EndReason::Replaced)
         | Step::ChargedAfterEnd
         | Step::ChargedTwice => return None,
@@ -208,14 +271,23 @@ async fn decline(
         | Step::Paused
         | Step::Resumed
         | Step::CancelScheduled
-        | Step::PlanChanged
+        | Step::Plan(_)
         | Step::Over(_)
         | Step::ChargedAfterEnd
         | Step::ChargedTwice => Ok(None),
     }
 }
 
-async fn log(tx: &Tx, subscription: &Subscription, taken: &Taken, now: Timestamp) -> Result<(), DbError> {
+async fn log(
+    tx: &Tx,
+    subscription: &Subscription,
+    (taken, mut details): (&Taken, Value),
+    now: Timestamp,
+) -> Result<(), DbError> {
+    if let Some(members) = details.as_object_mut() {
+        members.insert("subscriptionId".to_owned(), json!(subscription.id));
+        members.insert("period".to_owned(), json!(taken.period));
+    }
     let event_type = event_type(taken.step);
     let line = event_log::Line {
         id: entropy::uuid_v7(now)?,
@@ -228,7 +300,7 @@ async fn log(tx: &Tx, subscription: &Subscription, taken: &Taken, now: Timestamp
         provider: Some(subscription.provider.clone()),
         provider_payment_id: None,
         reason: None,
-        details: json!({ "subscriptionId": subscription.id, "period": taken.period }),
+        details,
         delivery: None,
         occurred_at: taken.at,
     };
@@ -277,7 +349,7 @@ const fn on_contract(step: Step, is_whole: bool) -> Option<&'static str> {
         | Step::Recovered
         | Step::Downgraded
         | Step::CardChanged
-        | Step::PlanChanged
+        | Step::Plan(_)
         | Step::ChargedTwice
         | Step::Over(EndReason::ProviderStopped) => None,
     }

@@ -33,8 +33,10 @@ pub(crate) struct View {
     pub(crate) plan_name: String,
     /// The plan whose limits hold now: the one that was bought, or FREE (EC-3).
     pub(crate) plan_in_force: String,
-    /// The plan from the next period on.
+    /// The plan from the next charge on; of a subscription that ends, the one that was chosen to follow it.
     pub(crate) next_plan_id: Option<String>,
+    /// The subscription that it takes the place of.
+    pub(crate) replaces_id: Option<SubscriptionId>,
     /// `pending`, `active`, `past_due`, `paused`, `canceled` or `ended`.
     pub(crate) status: &'static str,
     /// `provider_run` or `merchant_run`.
@@ -187,7 +189,8 @@ fn facts_of(subscription: &Subscription, standing: &Standing, now: Timestamp) ->
         plan_id: subscription.plan.id.to_string(),
         plan_name: subscription.plan.name.clone(),
         plan_in_force: plan_in_force(subscription, &standing.phase),
-        next_plan_id: subscription.next_plan.as_ref().map(ToString::to_string),
+        next_plan_id: subscription.next_plan.as_ref().map(|(plan, _)| plan.to_string()),
+        replaces_id: subscription.replaces,
         status: state.status,
         mode: subscription.mode.label(),
         provider: subscription.provider.clone(),

@@ -7,20 +7,22 @@
 //! provider to. Not here: sending.
 
 use serde_json::json;
+use tollgate_shared::id::OrderNumber;
+use tollgate_shared::money::Money;
 use tollgate_shared::time::Timestamp;
 
 use crate::db::outbox::{self, NewEffect};
-use crate::db::plans;
 use crate::db::subscriptions::charges::{self, NewCharge, Purpose};
 use crate::db::subscriptions::facts::{self, NewFact};
 use crate::db::subscriptions::{Subscription, unreadable};
 use crate::db::{DbError, Tx};
 use crate::domain::backoff;
 use crate::domain::order_number::order_number;
+use crate::domain::plan::Plan;
 use crate::domain::subscription::dunning::Step;
 use crate::domain::subscription::history::step_key;
 use crate::domain::subscription::standing::{Due, Retry, Standing};
-use crate::domain::subscription::{Fact, Known, Mode, Noted, RetrySlot, What};
+use crate::domain::subscription::{Fact, Known, Mode, Noted, PlanNews, RetrySlot, What};
 use crate::entropy;
 use crate::subscriptions::SubscriptionId;
 
@@ -58,8 +60,14 @@ fn charge_key(id: SubscriptionId, fact: &Fact) -> Option<String> {
             let step = step_key(Step::RetryAsked(slot), None, &fact.key);
             Some(format!("{CHARGE}:{id}:{step}"))
         }
+        What::Noted(Noted::Plan(PlanNews::Asked)) => Some(proration_key(id, &fact.key)),
         What::Charged { .. } | What::Declined { .. } | What::Noted(_) => None,
     }
+}
+
+/// Names the charge of a wish for a dearer plan.
+fn proration_key(id: SubscriptionId, wish: &str) -> String {
+    format!("{CHARGE}:{id}:plan_change:{wish}")
 }
 
 /// Turns what is due into facts, and writes the charges among it.
@@ -166,34 +174,65 @@ async fn charge(
     (key, period): (&str, u32),
     now: Timestamp,
 ) -> Result<(), DbError> {
-    let next = match &subscription.next_plan {
-        Some(plan) => plans::find(tx, plan).await?,
-        None => None,
-    };
-    let random = u64::from_le_bytes(entropy::random()?);
-    let order = order_number(now, random).ok_or_else(|| unreadable("subscription_charges.order_number"))?;
+    let next = subscription.next_plan.as_ref();
+    let next = next.and_then(|(plan, price)| Some((plan, (*price)?)));
     let new = NewCharge {
         id: entropy::uuid_v7(now)?,
         operation_key: key,
         period,
-        order: &order,
-        price: next.as_ref().map_or(subscription.price, |plan| plan.price),
+        order: &new_order(now)?,
+        price: next.map_or(subscription.price, |(_, price)| price),
         purpose: Purpose::Period,
-        plan: next.as_ref().map(|plan| &plan.id),
+        plan: next,
     };
-    if charges::insert(tx, subscription.id, &new, now).await? {
-        write_charge(tx, subscription, &new, now).await?;
-    }
-    Ok(())
+    write_charge(tx, subscription, &new, now).await
 }
 
-/// The effect of a charge whose row is new.
-pub(super) async fn write_charge(
+/// What the rest of the running period costs more in another plan.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Proration<'a> {
+    /// The key of the wish.
+    pub(super) wish: &'a str,
+    /// How much.
+    pub(super) due: Money,
+    /// The plan, which it becomes when that is paid.
+    pub(super) plan: &'a Plan,
+}
+
+/// Charges a proration, once for each wish.
+pub(super) async fn prorate(
+    tx: &Tx,
+    subscription: &Subscription,
+    proration: &Proration<'_>,
+    (period, now): (u32, Timestamp),
+) -> Result<(), DbError> {
+    let new = NewCharge {
+        id: entropy::uuid_v7(now)?,
+        operation_key: &proration_key(subscription.id, proration.wish),
+        period,
+        order: &new_order(now)?,
+        price: proration.due,
+        purpose: Purpose::Proration,
+        plan: Some((&proration.plan.id, proration.plan.price)),
+    };
+    write_charge(tx, subscription, &new, now).await
+}
+
+fn new_order(now: Timestamp) -> Result<OrderNumber, DbError> {
+    let random = u64::from_le_bytes(entropy::random()?);
+    order_number(now, random).ok_or_else(|| unreadable("subscription_charges.order_number"))
+}
+
+/// The row of a charge and, where that is new, its effect.
+async fn write_charge(
     tx: &Tx,
     subscription: &Subscription,
     charge: &NewCharge<'_>,
     now: Timestamp,
 ) -> Result<(), DbError> {
+    if !charges::insert(tx, subscription.id, charge, now).await? {
+        return Ok(());
+    }
     let payload = json!({
         "subscriptionId": subscription.id, "chargeId": charge.id, "period": charge.period,
     });

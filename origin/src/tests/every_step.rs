@@ -69,12 +69,21 @@ pub(super) fn difference(before: &Tally, after: &Tally) -> Tally {
         .collect()
 }
 
-/// `invariant_1` and `invariant_2`, at each step: nothing acknowledged is lost, nothing is applied twice.
 async fn fails_at_every_step(case: Case) {
     let stage = stage_with_user_core().await;
-    let notice = ready(&stage, &case, "user-clean").await;
+    let ready = async |user: String| ready(&stage, &case, &user).await;
+    whole_or_nothing(&stage, ready, case.steps_min).await;
+}
+
+/// `invariant_1` and `invariant_2`, at each step: nothing acknowledged is lost, nothing is applied twice.
+pub(super) async fn whole_or_nothing(
+    stage: &Stage,
+    ready: impl AsyncFn(String) -> Notice,
+    steps_min: u32,
+) -> Tally {
+    let notice = ready("user-clean".to_owned()).await;
     let before = stage.tally().await;
-    assert!(accept(&stage, &stage.origin, &notice).await);
+    assert!(accept(stage, &stage.origin, &notice).await);
     let whole = difference(&before, &stage.tally().await);
     assert!(
         whole.len() > 1,
@@ -82,15 +91,15 @@ async fn fails_at_every_step(case: Case) {
     );
     let kept = Tally::from([("inbox pending".to_owned(), 1)]);
     let before = stage.tally().await;
-    assert!(accept(&stage, &stage.origin, &notice).await);
+    assert!(accept(stage, &stage.origin, &notice).await);
     assert_eq!(stage.tally().await, before, "applied twice");
 
     let mut step = 0;
     loop {
-        let notice = ready(&stage, &case, &format!("user-{step}")).await;
+        let notice = ready(format!("user-{step}")).await;
         let before = stage.tally().await;
         let fault = Fault::at(step);
-        let accepted = accept(&stage, &stage.failing(Arc::clone(&fault)), &notice).await;
+        let accepted = accept(stage, &stage.failing(Arc::clone(&fault)), &notice).await;
         if !fault.struck() {
             break;
         }
@@ -105,7 +114,7 @@ async fn fails_at_every_step(case: Case) {
             "acknowledged and lost at step {step}: {change:?}"
         );
         assert!(
-            accept(&stage, &stage.origin, &notice).await,
+            accept(stage, &stage.origin, &notice).await,
             "the repeat at step {step}"
         );
         stage.clock.advance(Duration::from_secs(3));
@@ -118,7 +127,8 @@ async fn fails_at_every_step(case: Case) {
         step += 1;
         assert!(step < STEPS_MAX, "the handler never gets through");
     }
-    assert!(step >= case.steps_min, "only {step} steps were made to fail");
+    assert!(step >= steps_min, "only {step} steps were made to fail");
+    whole
 }
 
 #[tokio::test]

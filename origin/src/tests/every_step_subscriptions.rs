@@ -28,12 +28,12 @@ use crate::subscriptions::{self, Asked, CancelWhen};
 use crate::work::outbox::{self, Lane};
 
 /// Nothing falls due but what a case makes due.
-const ASLEEP: &str = "update tollgate.saas_subscriptions set next_due_at = null";
+pub(super) const ASLEEP: &str = "update tollgate.saas_subscriptions set next_due_at = null";
 /// What a row that could not be worked on waits for at most.
 const LATER: Duration = Duration::from_mins(16);
 
 /// Fails at every step of `act`, each time about something new that `ready` makes.
-async fn whole_or_nothing<T>(
+pub(super) async fn whole_or_nothing<T>(
     stage: &Stage,
     ready: impl AsyncFn(String) -> T,
     act: impl AsyncFn(&Origin, &T) -> bool,
@@ -201,7 +201,7 @@ async fn ec_3_a_downgrade_is_whole_or_nothing_at_every_step() {
 }
 
 /// A subscription whose card was stored on 21 November at 10:05, which nothing looks at: its id.
-async fn stored(stage: &Stage, user: &str) -> String {
+pub(super) async fn stored(stage: &Stage, user: &str) -> String {
     let body = json!({ "planId": "pro-monthly", "provider": "payuni" });
     let (_, order) = stage.buy(user, body).await;
     let first = payuni_with(&order, 300, ["SUCCESS", "1"], &card());

@@ -26,6 +26,7 @@ mod notices;
 mod packs;
 mod payment_polls;
 mod permutations;
+mod plan_changes;
 mod provider;
 mod provider_limits;
 mod purchases;

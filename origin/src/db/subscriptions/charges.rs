@@ -7,8 +7,8 @@
 
 use tokio_postgres::Row;
 use tollgate_shared::event::StoredCredential;
-use tollgate_shared::id::{OrderNumber, PlanId};
-use tollgate_shared::money::Money;
+use tollgate_shared::id::{OrderNumber, PlanId, ProviderPaymentId};
+use tollgate_shared::money::{Minor, Money};
 use tollgate_shared::time::Timestamp;
 use uuid::Uuid;
 
@@ -50,8 +50,8 @@ pub(crate) struct NewCharge<'a> {
     pub(crate) price: Money,
     /// What for.
     pub(crate) purpose: Purpose,
-    /// The plan that it is for, if another than the subscription's.
-    pub(crate) plan: Option<&'a PlanId>,
+    /// The plan that it is for and the price of a period there, if another than the subscription's.
+    pub(crate) plan: Option<(&'a PlanId, Money)>,
 }
 
 /// Writes a charge; `false` where it was intended before.
@@ -62,7 +62,8 @@ pub(crate) async fn insert(
     now: Timestamp,
 ) -> Result<bool, DbError> {
     let sql = "insert into tollgate.subscription_charges (id, subscription_id, operation_key, period_number, \
-               order_number, amount, purpose, plan_id, created_at) values ($1, $2, $3, $4, $5, $6, $7, $8, $9) \
+               order_number, amount, purpose, plan_id, plan_amount, created_at) \
+               values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) \
                on conflict (operation_key) do nothing";
     let written = tx
         .execute(
@@ -75,7 +76,8 @@ pub(crate) async fn insert(
                 /* order_number */ &new.order.as_str(),
                 /* amount */ &new.price.amount_minor.get(),
                 /* purpose */ &new.purpose.label(),
-                /* plan_id */ &new.plan.map(PlanId::as_str),
+                /* plan_id */ &new.plan.map(|(plan, _)| plan.as_str()),
+                /* plan_amount */ &new.plan.map(|(_, price)| price.amount_minor.get()),
                 /* created_at */ &Instant(now),
             ],
         )
@@ -92,8 +94,8 @@ pub(crate) struct Sent {
     pub(crate) period: u32,
     /// What for.
     pub(crate) purpose: Purpose,
-    /// The plan that it is for, if another than the subscription's.
-    pub(crate) plan: Option<PlanId>,
+    /// The plan that it is for and the price of a period there, if another than the subscription's.
+    pub(crate) plan: Option<(PlanId, Minor)>,
 }
 
 /// The charge of a subscription that has this number at the provider.
@@ -102,7 +104,7 @@ pub(crate) async fn by_order(
     id: SubscriptionId,
     order: &OrderNumber,
 ) -> Result<Option<Sent>, DbError> {
-    let sql = "select id, period_number, purpose, plan_id from tollgate.subscription_charges \
+    let sql = "select id, period_number, purpose, plan_id, plan_amount from tollgate.subscription_charges \
                where subscription_id = $1 and order_number = upper($2)";
     tx.query_opt(sql, &[&id.as_uuid(), &order.as_str()])
         .await?
@@ -120,14 +122,44 @@ fn read(row: &Row) -> Result<Sent, DbError> {
             "proration" => Purpose::Proration,
             _ => Purpose::Period,
         },
-        plan: row
-            .try_get::<_, Option<String>>("plan_id")?
-            .map(|plan| {
-                plan.try_into()
-                    .map_err(|_| unreadable("subscription_charges.plan_id"))
-            })
-            .transpose()?,
+        plan: plan(row)?,
     })
+}
+
+fn plan(row: &Row) -> Result<Option<(PlanId, Minor)>, DbError> {
+    let plan: Option<String> = row.try_get("plan_id")?;
+    let amount: Option<i64> = row.try_get("plan_amount")?;
+    plan.zip(amount)
+        .map(|(plan, amount)| {
+            let plan = plan.try_into();
+            let plan = plan.map_err(|_| unreadable("subscription_charges.plan_id"))?;
+            Ok((plan, Minor::new(amount)))
+        })
+        .transpose()
+}
+
+/// What was paid for the rest of a period in a dearer plan.
+#[derive(Debug, Clone)]
+pub(crate) struct Proration {
+    /// The provider's number of the charge.
+    pub(crate) number: String,
+    /// When it was asked for, which is the day that it was computed for.
+    pub(crate) asked_at: Timestamp,
+}
+
+/// The prorations of a period that were paid.
+pub(crate) async fn prorations(tx: &Tx, id: SubscriptionId, period: u32) -> Result<Vec<Proration>, DbError> {
+    let sql = "select provider_payment_id, created_at from tollgate.subscription_charges \
+               where subscription_id = $1 and period_number = $2 and purpose = 'proration' and status = 'paid' \
+               and provider_payment_id is not null order by created_at, id";
+    let rows = tx.query(sql, &[&id.as_uuid(), &count(period)]).await?;
+    let paid = rows.iter().map(|row| {
+        Ok(Proration {
+            number: row.try_get("provider_payment_id")?,
+            asked_at: row.try_get::<_, Instant>("created_at")?.0,
+        })
+    });
+    paid.collect()
 }
 
 /// Since when the oldest of these charges, by their names, is intended or sent and has no answer.
@@ -141,13 +173,19 @@ pub(crate) async fn under_way_since(tx: &Tx, keys: &[String]) -> Result<Option<T
     Ok(row.try_get::<_, Option<Instant>>("since")?.map(|since| since.0))
 }
 
-/// Ends a charge as its result says, whoever tells it.
-pub(crate) async fn finish(tx: &Tx, id: Uuid, paid: bool, now: Timestamp) -> Result<(), DbError> {
-    let sql = "update tollgate.subscription_charges set status = $2, finished_at = $3 \
+/// Ends a charge as its result says, whoever tells it; with the provider's number, where it is paid. `false` where it was
+/// known to be paid.
+pub(crate) async fn finish(
+    tx: &Tx,
+    id: Uuid,
+    paid: Option<&ProviderPaymentId>,
+    now: Timestamp,
+) -> Result<bool, DbError> {
+    let sql = "update tollgate.subscription_charges set status = $2, finished_at = $3, provider_payment_id = $4 \
                where id = $1 and status <> 'paid'";
-    let status = if paid { "paid" } else { "failed" };
-    tx.execute(sql, &[&id, &status, &Instant(now)]).await?;
-    Ok(())
+    let status = if paid.is_some() { "paid" } else { "failed" };
+    let number = paid.map(ProviderPaymentId::as_str);
+    Ok(tx.execute(sql, &[&id, &status, &Instant(now), &number]).await? == 1)
 }
 
 /// The newest reference to the card of a subscription, as the provider gave it.

@@ -6,11 +6,12 @@
 //! however often it is told. Not here: what the facts amount to.
 
 use tokio_postgres::Row;
+use tollgate_shared::id::PlanId;
 use tollgate_shared::time::Timestamp;
 
 use super::{count, unreadable};
 use crate::db::{DbError, Instant, Tx};
-use crate::domain::subscription::{EndReason, Fact, Noted, RetrySlot, What};
+use crate::domain::subscription::{EndReason, Fact, Noted, PlanNews, RetrySlot, What};
 use crate::subscriptions::SubscriptionId;
 
 /// A fact beside the attempts.
@@ -105,8 +106,7 @@ fn noted(row: &Row) -> Result<Noted, DbError> {
                 .ok_or_else(|| unreadable("subscription_facts.reason"))?,
         ),
         "replaced" => Noted::Replaced,
-        "plan_changed" => Noted::PlanChanged,
-        _ => return Err(unreadable("subscription_facts.kind")),
+        kind => Noted::Plan(PlanNews::from_label(kind).ok_or_else(|| unreadable("subscription_facts.kind"))?),
     })
 }
 
@@ -122,8 +122,17 @@ const fn kind(noted: Noted) -> &'static str {
         Noted::Resumed => "resumed",
         Noted::ProviderEnded(_) => "provider_ended",
         Noted::Replaced => "replaced",
-        Noted::PlanChanged => "plan_changed",
+        Noted::Plan(news) => news.label(),
     }
+}
+
+/// From which plan to which.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct PlanPair {
+    /// The one before.
+    pub(crate) from: PlanId,
+    /// The one that it leads to.
+    pub(crate) to: PlanId,
 }
 
 /// Writes a fact; `false` where it was known.
@@ -133,8 +142,19 @@ pub(crate) async fn insert(
     new: &NewFact,
     now: Timestamp,
 ) -> Result<bool, DbError> {
+    insert_about(tx, id, (new, None), now).await
+}
+
+/// Writes a fact about a change of plan, a replacement or an end for another plan's sake.
+pub(crate) async fn insert_about(
+    tx: &Tx,
+    id: SubscriptionId,
+    (new, plans): (&NewFact, Option<&PlanPair>),
+    now: Timestamp,
+) -> Result<bool, DbError> {
     let sql = "insert into tollgate.subscription_facts (subscription_id, fact_key, kind, period_number, retry_slot, \
-               reason, actor, occurred_at, recorded_at) values ($1, $2, $3, $4, $5, $6, $7, $8, $9) \
+               reason, actor, from_plan_id, plan_id, occurred_at, recorded_at) \
+               values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) \
                on conflict (subscription_id, fact_key) do nothing";
     let (period, slot, reason) = match new.noted {
         Noted::ChargeAsked { period } => (Some(count(period)), None, new.reason.as_deref()),
@@ -148,7 +168,7 @@ pub(crate) async fn insert(
         | Noted::Paused
         | Noted::Resumed
         | Noted::Replaced
-        | Noted::PlanChanged => (None, None, new.reason.as_deref()),
+        | Noted::Plan(_) => (None, None, new.reason.as_deref()),
     };
     let written = tx
         .execute(
@@ -161,6 +181,8 @@ pub(crate) async fn insert(
                 /* retry_slot */ &slot,
                 /* reason */ &reason,
                 /* actor */ &new.actor,
+                /* from_plan_id */ &plans.map(|plans| plans.from.as_str()),
+                /* plan_id */ &plans.map(|plans| plans.to.as_str()),
                 /* occurred_at */ &Instant(new.occurred_at),
                 /* recorded_at */ &Instant(now),
             ],
@@ -180,6 +202,26 @@ pub(crate) async fn card_changes_since(
     let rows = tx.query(sql, &[&id.as_uuid(), &Instant(since)]).await?;
     let instants = rows.iter().map(|row| row.try_get::<_, Instant>("recorded_at"));
     instants.map(|at| Ok(at?.0)).collect()
+}
+
+/// Which plans a fact is about.
+pub(crate) async fn plans(tx: &Tx, id: SubscriptionId, key: &str) -> Result<Option<PlanPair>, DbError> {
+    let sql = "select from_plan_id, plan_id from tollgate.subscription_facts \
+               where subscription_id = $1 and fact_key = $2 and plan_id is not null";
+    let row = tx.query_opt(sql, &[&id.as_uuid(), &key]).await?;
+    row.map(|row| {
+        Ok(PlanPair {
+            from: plan(&row, "from_plan_id")?,
+            to: plan(&row, "plan_id")?,
+        })
+    })
+    .transpose()
+}
+
+fn plan(row: &Row, column: &'static str) -> Result<PlanId, DbError> {
+    let id: Option<String> = row.try_get(column)?;
+    id.and_then(|id| id.try_into().ok())
+        .ok_or_else(|| unreadable("subscription_facts.plan_id"))
 }
 
 /// Whether a fact of this key is known.

@@ -20,6 +20,7 @@ use tokio_postgres::Row;
 use tollgate_shared::id::{OrderNumber, PaymentId, PlanId, UserId};
 use tollgate_shared::money::{Minor, Money};
 use tollgate_shared::time::Timestamp;
+use uuid::Uuid;
 
 use super::payments::NewPayment;
 pub(crate) use super::plans::unreadable;
@@ -75,8 +76,10 @@ pub(crate) struct Subscription {
     pub(crate) schedule: Schedule,
     /// The agreed day of the first charge.
     pub(crate) anchor: Option<Date>,
-    /// The plan from the next period on.
-    pub(crate) next_plan: Option<PlanId>,
+    /// The plan from the next charge on, at this price of a period; without a price, the one to be bought at the end.
+    pub(crate) next_plan: Option<(PlanId, Option<Money>)>,
+    /// The one that it takes the place of.
+    pub(crate) replaces: Option<SubscriptionId>,
     /// Where it stood when it was last recomputed.
     pub(crate) status: String,
     /// When the provider is asked for news next.
@@ -173,7 +176,8 @@ fn select() -> String {
          subscription.amount, subscription.currency, subscription.period_type as agreed_period_type, \
          subscription.period_frequency as agreed_frequency, subscription.period_times as agreed_times, \
          subscription.period_date as agreed_period_date, subscription.first_amount as agreed_first_amount, \
-         subscription.anchor_on::text as anchor_on, subscription.next_plan_id, \
+         subscription.anchor_on::text as anchor_on, subscription.next_plan_id, subscription.next_amount, \
+         subscription.replaces_id, \
          subscription.status, subscription.next_poll_at, subscription.poll_count, subscription.created_at, {} \
          from tollgate.saas_subscriptions subscription \
          join tollgate.plans plan on plan.id = subscription.plan_id",
@@ -226,6 +230,16 @@ pub(crate) async fn lock_of_payment(tx: &Tx, payment: PaymentId) -> Result<Optio
         .transpose()
 }
 
+/// Locks the payment of the subscription that a pending one is to take the place of, if there is one.
+pub(crate) async fn lock_replaced_payment(tx: &Tx, payment: PaymentId) -> Result<(), DbError> {
+    let sql = "select from tollgate.payments payment \
+               join tollgate.saas_subscriptions old on old.payment_id = payment.id \
+               join tollgate.saas_subscriptions new on new.replaces_id = old.id \
+               where new.payment_id = $1 and new.status = 'pending' for update of payment";
+    tx.query_opt(sql, &[&payment.as_uuid()]).await?;
+    Ok(())
+}
+
 /// Every subscription of a user, the newest first.
 pub(crate) async fn of_user(tx: &Tx, user: &UserId) -> Result<Vec<Subscription>, DbError> {
     let sql = format!(
@@ -239,22 +253,34 @@ pub(crate) async fn of_user(tx: &Tx, user: &UserId) -> Result<Vec<Subscription>,
         .collect()
 }
 
-/// A subscription of the user that gives a type and may be charged again, or for the first time on a chosen day.
+/// A subscription of the user, other than one, that gives a type and may be charged again, or for the first time on a chosen
+/// day.
 pub(crate) async fn running(
     tx: &Tx,
     user: &UserId,
     subscription_type: &str,
+    except: Option<SubscriptionId>,
 ) -> Result<Option<SubscriptionId>, DbError> {
     let sql = "select subscription.id from tollgate.saas_subscriptions subscription \
                join tollgate.plans plan on plan.id = subscription.plan_id \
                where subscription.user_id = $1 and plan.subscription_type = $2 \
+               and subscription.id is distinct from $3 \
                and (subscription.status in ('active', 'past_due', 'paused') \
                     or (subscription.status = 'pending' and subscription.next_charge_at is not null)) \
                and subscription.cancel_at is null \
                and (subscription.next_charge_at is not null or subscription.status <> 'active' \
                     or subscription.downgraded_at is not null) \
                order by subscription.created_at desc limit 1";
-    let row = tx.query_opt(sql, &[&user.as_str(), &subscription_type]).await?;
+    let row = tx
+        .query_opt(
+            sql,
+            &[
+                &user.as_str(),
+                &subscription_type,
+                &except.map(SubscriptionId::as_uuid),
+            ],
+        )
+        .await?;
     row.map(|row| Ok(SubscriptionId::from_uuid(row.try_get("id")?)))
         .transpose()
 }
@@ -279,13 +305,10 @@ fn read(row: &Row) -> Result<Subscription, DbError> {
         price: money(row, "amount", "currency")?,
         schedule: schedule(row, anchor.is_some())?,
         anchor,
-        next_plan: row
-            .try_get::<_, Option<String>>("next_plan_id")?
-            .map(|plan| {
-                plan.try_into()
-                    .map_err(|_| unreadable("saas_subscriptions.next_plan_id"))
-            })
-            .transpose()?,
+        next_plan: next_plan(row)?,
+        replaces: row
+            .try_get::<_, Option<Uuid>>("replaces_id")?
+            .map(SubscriptionId::from_uuid),
         status: text("status")?,
         next_poll_at: instant(row, "next_poll_at")?,
         poll_count: row.try_get("poll_count")?,
@@ -317,6 +340,20 @@ fn day(row: &Row, column: &'static str) -> Result<Option<Date>, DbError> {
     let text: Option<&str> = row.try_get(column)?;
     text.map(|text| text.parse().map_err(|_| unreadable(column)))
         .transpose()
+}
+
+fn next_plan(row: &Row) -> Result<Option<(PlanId, Option<Money>)>, DbError> {
+    let Some(plan) = row.try_get::<_, Option<String>>("next_plan_id")? else {
+        return Ok(None);
+    };
+    let plan = plan
+        .try_into()
+        .map_err(|_| unreadable("saas_subscriptions.next_plan_id"))?;
+    let amount: Option<i64> = row.try_get("next_amount")?;
+    let price = amount
+        .map(|_| money(row, "next_amount", "currency"))
+        .transpose()?;
+    Ok(Some((plan, price)))
 }
 
 fn mode(row: &Row) -> Result<Mode, DbError> {
@@ -393,8 +430,8 @@ pub(crate) async fn set_plan(
     plan: &PlanId,
     price: Money,
 ) -> Result<(), DbError> {
-    let sql = "update tollgate.saas_subscriptions set plan_id = $2, amount = $3, currency = $4, next_plan_id = null \
-               where id = $1";
+    let sql = "update tollgate.saas_subscriptions set plan_id = $2, amount = $3, currency = $4, next_plan_id = null, \
+               next_amount = null where id = $1";
     tx.execute(
         sql,
         &[
@@ -405,5 +442,18 @@ pub(crate) async fn set_plan(
         ],
     )
     .await?;
+    Ok(())
+}
+
+/// The plan to come, or none any more.
+pub(crate) async fn set_next_plan(
+    tx: &Tx,
+    id: SubscriptionId,
+    next: Option<(&PlanId, Option<Money>)>,
+) -> Result<(), DbError> {
+    let sql = "update tollgate.saas_subscriptions set next_plan_id = $2, next_amount = $3 where id = $1";
+    let plan = next.map(|(plan, _)| plan.as_str());
+    let amount = next.and_then(|(_, price)| price.map(|price| price.amount_minor.get()));
+    tx.execute(sql, &[&id.as_uuid(), &plan, &amount]).await?;
     Ok(())
 }

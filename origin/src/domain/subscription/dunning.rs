@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use tollgate_shared::time::Timestamp;
 
-use super::{EndReason, Policy, RetrySlot};
+use super::{EndReason, PlanNews, Policy, RetrySlot};
 
 /// Where a subscription stands between two facts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,8 +75,8 @@ pub(crate) enum Input {
     Resumed,
     /// It is to end with what is paid.
     EndAsked,
-    /// Another plan.
-    PlanChanged,
+    /// News of a change of plan.
+    Plan(PlanNews),
     /// The contract ended, by us or by the provider, for this reason.
     Over(EndReason),
 }
@@ -106,8 +106,8 @@ pub(crate) enum Step {
     Resumed,
     /// Ends with what is paid.
     CancelScheduled,
-    /// Another plan, now or from the next period on.
-    PlanChanged,
+    /// News of a change of plan.
+    Plan(PlanNews),
     /// The subscription ended in this step, for this reason.
     Over(EndReason),
     /// Money came after the end: for a person.
@@ -126,9 +126,11 @@ pub(crate) fn decide(
     match (phase, input) {
         (_, Input::Over(reason)) => end(phase, reason, told_at),
         // What was asked for changes no phase; the calendar acts on it.
-        (Phase::Over(..), Input::EndAsked | Input::PlanChanged) => (phase, None),
+        (Phase::Over(..), Input::EndAsked | Input::Plan(_)) | (_, Input::Plan(PlanNews::Asked)) => {
+            (phase, None)
+        }
         (_, Input::EndAsked) => (phase, Some(Step::CancelScheduled)),
-        (_, Input::PlanChanged) => (phase, Some(Step::PlanChanged)),
+        (_, Input::Plan(news)) => (phase, Some(Step::Plan(news))),
         _ => live(phase, input, told_at, policy),
     }
 }
@@ -164,7 +166,7 @@ const fn pending(input: Input) -> (Phase, Option<Step>) {
         | Input::Paused
         | Input::Resumed
         | Input::EndAsked
-        | Input::PlanChanged
+        | Input::Plan(_)
         | Input::Over(_) => (Phase::Pending, None),
     }
 }
@@ -179,7 +181,7 @@ fn active(input: Input, told_at: Timestamp, policy: &Policy) -> (Phase, Option<S
         | Input::GraceEnded
         | Input::Resumed
         | Input::EndAsked
-        | Input::PlanChanged
+        | Input::Plan(_)
         | Input::Over(_) => (Phase::Active, None),
     }
 }
@@ -218,9 +220,7 @@ fn past_due(episode: Episode, input: Input, told_at: Timestamp, policy: &Policy)
             Phase::PastDue(new_card(episode, told_at)),
             Some(Step::CardChanged),
         ),
-        Input::Resumed | Input::EndAsked | Input::PlanChanged | Input::Over(_) => {
-            (Phase::PastDue(episode), None)
-        }
+        Input::Resumed | Input::EndAsked | Input::Plan(_) | Input::Over(_) => (Phase::PastDue(episode), None),
     }
 }
 
@@ -249,7 +249,7 @@ fn downgraded(
             Some(Step::CardChanged),
         ),
         Input::Paused => (Phase::Paused, Some(Step::Paused)),
-        Input::GraceEnded | Input::Resumed | Input::EndAsked | Input::PlanChanged | Input::Over(_) => {
+        Input::GraceEnded | Input::Resumed | Input::EndAsked | Input::Plan(_) | Input::Over(_) => {
             (Phase::Downgraded(episode, at), None)
         }
     }
@@ -266,7 +266,7 @@ const fn paused(input: Input) -> (Phase, Option<Step>) {
         | Input::GraceEnded
         | Input::Paused
         | Input::EndAsked
-        | Input::PlanChanged
+        | Input::Plan(_)
         | Input::Over(_) => (Phase::Paused, None),
     }
 }
@@ -281,7 +281,7 @@ const fn after_end(input: Input) -> Option<Step> {
         | Input::Paused
         | Input::Resumed
         | Input::EndAsked
-        | Input::PlanChanged
+        | Input::Plan(_)
         | Input::Over(_) => None,
     }
 }

@@ -39,7 +39,7 @@ pub(crate) fn step_key(step: Step, period: Option<u32>, fact_key: &str) -> Strin
         Step::CardChanged => format!("card_changed:{fact_key}"),
         Step::Paused => format!("paused:{fact_key}"),
         Step::Resumed => format!("resumed:{fact_key}"),
-        Step::PlanChanged => format!("plan_changed:{fact_key}"),
+        Step::Plan(news) => format!("{}:{fact_key}", news.label()),
         Step::CancelScheduled => format!("cancel_scheduled:{fact_key}"),
         Step::ChargedAfterEnd => format!("charged_after_end:{fact_key}"),
         Step::ChargedTwice => format!("charged_twice:{fact_key}"),

@@ -11,6 +11,7 @@ pub(crate) mod contract_end;
 pub(crate) mod dunning;
 mod facts;
 pub(crate) mod history;
+pub(crate) mod plan_change;
 pub(crate) mod proration;
 pub(crate) mod schedule;
 pub(crate) mod standing;
@@ -118,8 +119,23 @@ pub(crate) enum Noted {
     ProviderEnded(EndReason),
     /// Another subscription took its place (an upgrade).
     Replaced,
-    /// Another plan, now or from the next period on.
-    PlanChanged,
+    /// News of a change of plan.
+    Plan(PlanNews),
+}
+
+/// What became of a wish for another plan within a running subscription.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum PlanNews {
+    /// It was asked for at once, and is charged for first; nothing has changed yet.
+    Asked,
+    /// It begins with the next charge.
+    Scheduled,
+    /// What was scheduled is taken back.
+    Revoked,
+    /// It is the plan from now on.
+    Changed,
+    /// Its charge was refused, so nothing changes.
+    Failed,
 }
 
 /// Which retry.
@@ -200,6 +216,33 @@ impl EndReason {
             Self::ProviderStopped => "provider_stopped",
             Self::Replaced => "replaced",
         }
+    }
+}
+
+impl PlanNews {
+    /// Every kind of news.
+    pub(crate) const ALL: [Self; 5] = [
+        Self::Asked,
+        Self::Scheduled,
+        Self::Revoked,
+        Self::Changed,
+        Self::Failed,
+    ];
+
+    /// The label in `subscription_facts.kind`, and the step's in the history.
+    pub(crate) const fn label(self) -> &'static str {
+        match self {
+            Self::Asked => "plan_change_asked",
+            Self::Scheduled => "plan_change_scheduled",
+            Self::Revoked => "plan_change_revoked",
+            Self::Changed => "plan_changed",
+            Self::Failed => "plan_change_failed",
+        }
+    }
+
+    /// The news of a label.
+    pub(crate) fn from_label(label: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|news| news.label() == label)
     }
 }
 

@@ -17,10 +17,6 @@
 //!   charges the contract, it charges NT$900 and the NT$150 are refunded.
 //!
 //! Not here: who may change (`subscriptions`), which charges there are, moving the money (`refunds`, `ledger`).
-#![cfg_attr(
-    not(test),
-    expect(dead_code, reason = "changing plans in `subscriptions` comes next")
-)]
 
 use jiff::civil::Date;
 use tollgate_shared::money::{Minor, Money};

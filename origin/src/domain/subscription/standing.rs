@@ -41,6 +41,8 @@ pub(crate) struct Standing {
     pub(crate) anchor: Option<Date>,
     /// Charges that were not paid back.
     pub(crate) periods_paid: u32,
+    /// The latest period the charge of which was kept.
+    pub(crate) period_kept: Option<u32>,
     /// The first instant that no charge pays for.
     pub(crate) paid_until: Option<Timestamp>,
     /// The first instant without access, news awaited and grace included.
@@ -224,7 +226,7 @@ impl<'a> Fold<'a> {
                 self.resumed_at = Some(told_at);
                 self.decide(Input::Resumed, told_at, None, key);
             }
-            Noted::PlanChanged => self.decide(Input::PlanChanged, told_at, None, key),
+            Noted::Plan(news) => self.decide(Input::Plan(news), told_at, None, key),
             Noted::ProviderEnded(EndReason::ProviderFailures) => {
                 self.decide(Input::Over(EndReason::ProviderFailures), told_at, None, key);
             }
@@ -387,6 +389,7 @@ impl<'a> Fold<'a> {
             anchor: self.anchor,
             periods_paid: u32::try_from(self.charged.values().filter(|returned| !**returned).count())
                 .unwrap_or(u32::MAX),
+            period_kept: self.latest_kept(),
             paid_until: self.paid_until(),
             access_until: self.access_until(now),
             overdue_from: self.overdue_from(),

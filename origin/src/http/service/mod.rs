@@ -62,6 +62,14 @@ fn of_subscriptions() -> Router<Arc<Origin>> {
         .route("/resume", post(subscriptions::resume).fallback(only_post))
         .route("/retry", post(subscriptions::retry).fallback(only_post))
         .route(
+            "/change-plan",
+            post(subscriptions::change_plan).fallback(only_post),
+        )
+        .route(
+            "/change-plan/preview",
+            post(subscriptions::preview).fallback(only_post),
+        )
+        .route(
             "/card-changed",
             post(subscriptions::card_changed).fallback(only_post),
         )

@@ -14,6 +14,7 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use serde::Deserialize;
 use tollgate_shared::id::UserId;
+use tollgate_shared::money::Minor;
 
 use super::call::{Call, admit};
 use super::error::ServiceError;
@@ -21,10 +22,11 @@ use super::refunds::prose;
 use crate::Origin;
 use crate::db::Tx;
 use crate::http::answer::json;
+use crate::http::plan_change::{ChangeBody, PreviewBody};
 use crate::http::subscriptions::{When, of_user};
 use crate::service_keys::Scope;
 use crate::subscriptions::{
-    self, Asked, CancelWhen, ChangeError, Decision, Ended, SettleError, SubscriptionId, View,
+    self, Asked, CancelWhen, ChangeError, Decision, Ended, SettleError, SubscriptionId, View, WantedPlan,
 };
 
 type InPath = Result<Path<String>, PathRejection>;
@@ -202,6 +204,46 @@ pub(super) async fn settle_charge(
 async fn plain(origin: &Origin, id: InPath, request: Request, wish: Wish) -> Result<Response, ServiceError> {
     let call: Call<NoBody> = Call::read(origin, request, Scope::SubscriptionsWrite).await?;
     noted(origin, id, &call, wish).await
+}
+
+/// `POST subscriptions/{id}/change-plan/preview`.
+pub(super) async fn preview(
+    State(origin): State<Arc<Origin>>,
+    id: InPath,
+    request: Request,
+) -> Result<Response, ServiceError> {
+    let call: Call<PreviewBody> = Call::read(&origin, request, Scope::SubscriptionsRead).await?;
+    let (origin, id, now) = (&origin, subscription(id)?, origin.clock.now());
+    let (context, plan) = (origin.subscriptions(), &call.body.plan_id);
+    let preview = |tx: Tx| async move { subscriptions::preview(&tx, context, (id, plan), now).await };
+    let preview = origin.database.run_tx("plan_preview", preview).await?;
+    Ok(json(StatusCode::OK, &preview))
+}
+
+/// `POST subscriptions/{id}/change-plan`.
+pub(super) async fn change_plan(
+    State(origin): State<Arc<Origin>>,
+    id: InPath,
+    request: Request,
+) -> Result<Response, ServiceError> {
+    let call: Call<ChangeBody> = Call::read(&origin, request, Scope::SubscriptionsWrite).await?;
+    let (subscription, key) = (subscription(id)?, call.key(None)?);
+    let actor = &format!("service:{}", call.caller);
+    let key = &format!("{actor}:change_plan:{}:{}", call.body.plan_id, key.as_str());
+    let asked = &Asked {
+        subscription,
+        actor,
+        key,
+        now: origin.clock.now(),
+    };
+    let wanted = WantedPlan {
+        plan: &call.body.plan_id,
+        due_minor: call.body.due_minor.map(Minor::new),
+    };
+    let context = origin.subscriptions();
+    let change = |tx: Tx| async move { subscriptions::change_plan(&tx, context, asked, wanted).await };
+    let view = origin.database.run_tx("plan_change", change).await?;
+    Ok(json(StatusCode::OK, &view))
 }
 
 async fn noted<T: serde::de::DeserializeOwned>(

@@ -108,6 +108,7 @@ const fn shown(kind: NoticeKind) -> &'static [Fact] {
         NoticeKind::CardBound | NoticeKind::Resumed | NoticeKind::PlanChanged => {
             &[Fact::Amount, Fact::NextCharge]
         }
+        NoticeKind::PlanChangeFailed => &[Fact::NextCharge],
         NoticeKind::RefundIssued => &[Fact::Amount, Fact::AccessUntil, Fact::Reason],
         NoticeKind::ProviderEnded => &[Fact::GraceEnds, Fact::Reason],
     }

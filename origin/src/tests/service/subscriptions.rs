@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::super::notices::Ecpay;
+use super::super::plan_changes::put_plans;
 use super::super::stage::{Answer, Stage, settings};
 use super::make_key;
 use crate::db::look;
@@ -97,6 +98,41 @@ async fn pu_6_a_wish_counts_once_for_its_key() {
     assert_eq!((other.status, other.problem()), (409, "subscription-ending"));
 }
 
+#[tokio::test]
+async fn pm_8_a_backend_previews_and_asks_for_another_plan_once_for_its_key() {
+    let shop = Shop::open().await;
+    put_plans(&shop.stage).await;
+    let path = format!("subscriptions/{}/change-plan", shop.subscription);
+    let told = shop
+        .post(&format!("{path}/preview"), "", r#"{"planId":"max-monthly"}"#)
+        .await;
+    assert_eq!(
+        (told.status, &told.body["way"]),
+        (200, &json!("new_contract")),
+        "{told:?}"
+    );
+    assert_eq!(
+        (&told.body["dueMinor"], &told.body["refundMinor"]),
+        (&json!(900), &json!(290))
+    );
+    let before = shop.rows("subscription_facts").await.len();
+    for _ in 0..2 {
+        let body = r#"{"planId":"basic-monthly","dueMinor":0}"#;
+        let changed = shop.post(&path, "k-1", body).await;
+        assert_eq!(
+            (changed.status, &changed.body["nextPlanId"]),
+            (200, &json!("basic-monthly")),
+            "{changed:?}"
+        );
+        assert_eq!(shop.rows("subscription_facts").await.len(), before + 1);
+    }
+    let fact = shop.rows("subscription_facts").await.pop().unwrap();
+    assert_eq!(
+        (&fact["actor"], &fact["plan_id"]),
+        (&json!("service:backend"), &json!("basic-monthly"))
+    );
+}
+
 /// Path, idempotency key (- for none), status, problem, body.
 const BAD: &str = r#"
 subscriptions/ID/cancel       - 400 idempotency-key-missing  {"when":"now"}
@@ -110,6 +146,18 @@ subscriptions/ID/pause        k 400 malformed-body           {"x":1}
 subscriptions/ID/resume       k 409 subscription-not-paused  {}
 subscriptions/ID/retry        k 409 nothing-owed             {}
 subscriptions/ID/restart      k 404 unknown-route            {}
+subscriptions/ID/change-plan  - 400 idempotency-key-missing  {"planId":"max-monthly"}
+subscriptions/ID/change-plan  k 400 malformed-body           {}
+subscriptions/ID/change-plan  k 400 malformed-body           {"planId":"max-monthly","due":1}
+subscriptions/ID/change-plan  k 404 unknown-plan             {"planId":"nowhere"}
+subscriptions/ID/change-plan  k 409 new-contract-needed      {"planId":"max-monthly"}
+subscriptions/ID/change-plan  k 409 plan-not-possible        {"planId":"pro-monthly"}
+subscriptions/ID/change-plan  k 409 due-changed              {"planId":"basic-monthly","dueMinor":1}
+subscriptions/x/change-plan   k 404 unknown-subscription     {"planId":"max-monthly"}
+subscriptions/ID/change-plan/preview - 400 malformed-body    {"planId":"max-monthly","dueMinor":1}
+subscriptions/ID/change-plan/preview - 404 unknown-plan      {"planId":"nowhere"}
+subscriptions/NOWHERE/change-plan/preview - 404 unknown-subscription {"planId":"max-monthly"}
+subscriptions/ID/change-plan/now k 404 unknown-route         {}
 payments/PAYMENT/refunds      - 400 idempotency-key-missing  {"reason":"r"}
 payments/PAYMENT/refunds      k 400 malformed-body           {}
 payments/PAYMENT/refunds      k 400 invalid-request          {"reason":""}
@@ -123,6 +171,7 @@ payments/x/refunds            k 404 unknown-charge           {"reason":"r"}
 #[tokio::test]
 async fn pu_6_pm_8_bad_input_is_refused_and_nothing_is_written() {
     let shop = Shop::open().await;
+    put_plans(&shop.stage).await;
     let written = async || (shop.rows("subscription_facts").await, shop.rows("refunds").await);
     let before = written().await;
     for line in BAD.lines().filter(|line| !line.is_empty()) {
@@ -185,6 +234,8 @@ async fn pu_6_each_route_needs_its_scope() {
         format!("subscriptions/{id}/resume"),
         format!("subscriptions/{id}/retry"),
         format!("subscriptions/{id}/card-changed"),
+        format!("subscriptions/{id}/change-plan"),
+        format!("subscriptions/{id}/change-plan/preview"),
         format!("payments/{payment}/refunds"),
     ] {
         let answer = shop.post(&path, "k", "{}").await;

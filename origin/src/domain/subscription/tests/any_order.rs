@@ -15,7 +15,9 @@ use super::world::terms;
 use crate::domain::plan::PeriodUnit;
 use crate::domain::subscription::dunning::{Phase, days};
 use crate::domain::subscription::standing::{Standing, standing};
-use crate::domain::subscription::{EndReason, Fact, Known, Mode, Noted, Policy, RetrySlot, Terms, What};
+use crate::domain::subscription::{
+    EndReason, Fact, Known, Mode, Noted, PlanNews, Policy, RetrySlot, Terms, What,
+};
 
 fn seeded() -> Config {
     Config {
@@ -72,7 +74,7 @@ fn some_wish() -> impl Strategy<Value = What> {
         1 => Just(Noted::CancelAtEndAsked),
         2 => Just(Noted::Paused),
         2 => Just(Noted::Resumed),
-        1 => Just(Noted::PlanChanged),
+        1 => Just(Noted::Plan(PlanNews::Changed)),
         1 => Just(Noted::Replaced),
         1 => prop::sample::select(EndReason::ALL.to_vec()).prop_map(Noted::ProviderEnded),
     ]

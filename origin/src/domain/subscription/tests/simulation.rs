@@ -211,7 +211,7 @@ impl Life {
                 | Noted::Resumed
                 | Noted::ProviderEnded(_)
                 | Noted::Replaced
-                | Noted::PlanChanged => panic!("{noted:?}"),
+                | Noted::Plan(_) => panic!("{noted:?}"),
             }
         }
         let standing = self.world.standing(self.now);

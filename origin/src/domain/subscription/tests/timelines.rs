@@ -206,7 +206,7 @@ fn step_text(step: Step, period: Option<u32>) -> String {
         Step::Paused => "paused".to_owned(),
         Step::Resumed => "resumed".to_owned(),
         Step::CancelScheduled => "cancel scheduled".to_owned(),
-        Step::PlanChanged => "plan changed".to_owned(),
+        Step::Plan(news) => news.label().replace('_', " "),
         Step::Over(reason) => format!("over {}", reason.label()),
         Step::ChargedAfterEnd => format!("charged after end{period}"),
         Step::ChargedTwice => format!("charged twice{period}"),

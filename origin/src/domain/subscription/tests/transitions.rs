@@ -6,7 +6,7 @@
 
 use super::at_day;
 use crate::domain::subscription::dunning::{self, Episode, Input, Phase, Step};
-use crate::domain::subscription::{EndReason, Policy, RetrySlot};
+use crate::domain::subscription::{EndReason, PlanNews, Policy, RetrySlot};
 
 /// In declared order. A new phase is added here, and [`name_of_phase`] does not compile until it is thought of.
 const PHASES: [&str; 6] = ["pending", "active", "past due", "downgraded", "paused", "over"];
@@ -21,7 +21,7 @@ const INPUTS: [&str; 10] = [
     "paused",
     "resumed",
     "end asked",
-    "plan changed",
+    "plan",
     "over",
 ];
 
@@ -114,6 +114,10 @@ const EPISODES: &str = "
     past due p3 f2 since0 grace10 asked1 | charged p4       | active | recovered
     downgraded 3 p3 f2 since0 grace3 asked1 | charged p2    | downgraded 3 p3 f2 since0 grace3 asked1 | renewed
     downgraded 3 p3 f2 since0 grace3 asked1 | charged p3    | active | recovered
+    past due p2 f2 since0 grace10 asked1 | plan change asked     | past due p2 f2 since0 grace10 asked1 |
+    past due p2 f2 since0 grace10 asked1 | plan change scheduled | past due p2 f2 since0 grace10 asked1 | plan change scheduled
+    past due p2 f2 since0 grace10 asked1 | plan change revoked   | past due p2 f2 since0 grace10 asked1 | plan change revoked
+    past due p2 f2 since0 grace10 asked1 | plan change failed    | past due p2 f2 since0 grace10 asked1 | plan change failed
 ";
 
 fn rows(table: &'static str) -> impl Iterator<Item = Vec<&'static str>> {
@@ -147,7 +151,7 @@ fn ec_1_ec_2_ec_3_every_phase_meets_every_input_in_declared_order() {
 #[test]
 fn ec_1_ec_2_an_episode_counts_gives_grace_and_asks() {
     let checked = rows(EPISODES).inspect(|row| check(row)).count();
-    assert_eq!(checked, 17);
+    assert_eq!(checked, 21);
 }
 
 #[test]
@@ -192,7 +196,7 @@ const fn name_of_input(input: Input) -> &'static str {
         Input::Paused => "paused",
         Input::Resumed => "resumed",
         Input::EndAsked => "end asked",
-        Input::PlanChanged => "plan changed",
+        Input::Plan(_) => "plan",
         Input::Over(_) => "over",
     }
 }
@@ -254,7 +258,7 @@ fn input(text: &str) -> Input {
         "paused" => Input::Paused,
         "resumed" => Input::Resumed,
         "end asked" => Input::EndAsked,
-        "plan changed" => Input::PlanChanged,
+        "plan" => Input::Plan(PlanNews::from_label(&format!("plan_{}", rest.join("_"))).unwrap()),
         "over" => Input::Over(EndReason::from_label(rest[0]).unwrap()),
         other => panic!("{other}"),
     }
@@ -299,7 +303,7 @@ fn step_text(step: Step) -> String {
         Step::Paused => "paused".to_owned(),
         Step::Resumed => "resumed".to_owned(),
         Step::CancelScheduled => "cancel scheduled".to_owned(),
-        Step::PlanChanged => "plan changed".to_owned(),
+        Step::Plan(news) => news.label().replace('_', " "),
         Step::Over(reason) => format!("over {}", reason.label()),
         Step::ChargedAfterEnd => "charged after end".to_owned(),
         Step::ChargedTwice => "charged twice".to_owned(),
