@@ -13,6 +13,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use tollgate_shared::id::{PlanId, SourceId, UserId};
+use uuid::Uuid;
 
 use crate::answer::{self, Answer};
 use crate::caller::{Asked, Fingerprint, Target, media_type};
@@ -30,6 +31,7 @@ struct Body {
     provider: Option<SourceId>,
     method: Option<String>,
     first_charge_on: Option<String>,
+    replaces: Option<Uuid>,
     /// Not the origin's business, and no part of what the key stands for: a repeat may bring a new one.
     #[serde(default)]
     turnstile_token: String,
@@ -46,6 +48,9 @@ struct Order<'a> {
     method: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     first_charge_on: Option<&'a str>,
+    /// The subscription that it takes the place of.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    replaces: Option<Uuid>,
     kind: &'a str,
     /// In the body and not in a header, because the body is signed: within the hop's window a header could be
     /// exchanged for another call's.
@@ -114,6 +119,7 @@ fn asked(call: &Call<'_>, user: &UserId, key: &str, kind: Kind, body: Body) -> A
         provider: body.provider.as_ref(),
         method: body.method.as_deref(),
         first_charge_on: body.first_charge_on.as_deref(),
+        replaces: body.replaces,
         kind: kind.as_str(),
         idempotency_key: key,
     };
@@ -142,6 +148,7 @@ fn fingerprint(kind: Kind, body: &Body) -> Fingerprint {
     fields.extend(body.method.clone().map(|method| ("method".to_owned(), method)));
     let first_charge_on = body.first_charge_on.clone();
     fields.extend(first_charge_on.map(|day| ("firstChargeOn".to_owned(), day)));
+    fields.extend(body.replaces.map(|id| ("replaces".to_owned(), id.to_string())));
     Fingerprint(fields)
 }
 
@@ -188,6 +195,8 @@ mod tests {
     fn pm_3_only_known_fields_once_each_of_their_type() {
         assert!(read(br#"{"planId":"pro-month","provider":"ecpay","method":"Credit"}"#).is_ok());
         assert!(read(br#"{"planId":"later","firstChargeOn":"2026-12-31"}"#).is_ok());
+        let replacing = br#"{"planId":"max","replaces":"01997c5e-0000-7000-8000-000000000001"}"#;
+        assert!(read(replacing).unwrap().replaces.is_some());
         for bad in [
             &b""[..],
             b"[]",
@@ -203,6 +212,7 @@ mod tests {
             br#"{"planId":"a","firstChargeOn":"2026/12/31"}"#,
             br#"{"planId":"a","firstChargeOn":"2026-12-31T00:00"}"#,
             br#"{"planId":"a","firstChargeOn":20261231}"#,
+            br#"{"planId":"a","replaces":"7"}"#,
             br#"{"planId":"a"} x"#,
             b"{\"planId\":\"\xe9\"}",
             br#"{"planId":"a","turnstileToken":7}"#,
@@ -239,6 +249,7 @@ mod tests {
             plan_id: "pro".parse().unwrap(),
             provider: None,
             method: None,
+            replaces: None,
             turnstile_token: String::new(),
             first_charge_on: None,
         };
@@ -252,6 +263,7 @@ mod tests {
             plan_id: "pro".parse().unwrap(),
             provider: None,
             method: None,
+            replaces: None,
             turnstile_token: String::new(),
             first_charge_on: None,
         };

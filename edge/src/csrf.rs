@@ -1,6 +1,6 @@
 //! X-CSRF-Token: a page shows that it can read what it was answered (PU-2, ED-6).
 //!
-//! `GET /csrf-token` → session → **issue** → the page; checkout → writing → **check**.
+//! `GET /csrf-token` → session → **issue** → the page; checkout, a change of plan → writing → **check**.
 //!
 //! The token is bound to the session by a MAC (`shared::csrf`), so nothing is kept. Sessions come in a header, which a form of
 //! another page cannot send; the token stands beside it for the day on which somebody puts the session into a cookie.

@@ -28,6 +28,7 @@ mod limit;
 mod log;
 mod origin;
 mod parcel;
+mod plan_change;
 mod port;
 mod receive;
 mod route;
@@ -95,6 +96,8 @@ async fn dispatch(call: &Call<'_>, route: Route<'_>) -> Answer {
         Route::CsrfToken => csrf::issue(call).await,
         Route::Subscriptions => subscriptions::list(call).await,
         Route::CancelSubscription(id) => subscriptions::cancel(call, id).await,
+        Route::PreviewPlan(id) => plan_change::preview(call, id).await,
+        Route::ChangePlan(id) => plan_change::change(call, id).await,
         Route::Admin(action) => admin::admin(call, action).await,
         Route::Health => health::health(call).await,
         Route::Stats => figures::stats(call).await,

@@ -63,6 +63,10 @@ pub(crate) enum Route<'a> {
     Subscriptions,
     /// A browser ends one of them; the id as it stands in the path.
     CancelSubscription(&'a str),
+    /// A browser looks what another plan would cost.
+    PreviewPlan(&'a str),
+    /// A browser changes the plan of one of them.
+    ChangePlan(&'a str),
     /// An operator, with the admin token.
     Admin(Action<'a>),
     /// An operator or a monitor asks how the edge is.
@@ -94,6 +98,7 @@ pub(crate) fn find<'a>(method: &str, path: &'a str) -> Route<'a> {
         parts.next(),
         parts.next(),
     );
+    let is_longer = parts.next().is_some();
     match segments {
         (Some("api"), Some("webhooks"), Some("health"), None, None) => get(method, Route::Health),
         (Some("api"), Some("webhooks"), Some("webhook-stats"), None, None) => get(method, Route::Stats),
@@ -130,6 +135,14 @@ pub(crate) fn find<'a>(method: &str, path: &'a str) -> Route<'a> {
         (Some("api"), Some("subscriptions"), None, ..) => browser(method, "GET", Route::Subscriptions),
         (Some("api"), Some("subscriptions"), Some(id), Some("cancel"), None) => {
             browser(method, "POST", Route::CancelSubscription(id))
+        }
+        (Some("api"), Some("subscriptions"), Some(id), Some("change-plan"), None) => {
+            browser(method, "POST", Route::ChangePlan(id))
+        }
+        (Some("api"), Some("subscriptions"), Some(id), Some("change-plan"), Some("preview"))
+            if !is_longer =>
+        {
+            browser(method, "POST", Route::PreviewPlan(id))
         }
         (Some("api"), Some("payments"), Some("config"), None, None) => browser(method, "GET", Route::Config),
         (Some("api"), Some("payments"), Some(id), Some("status"), None) => {
@@ -184,6 +197,8 @@ impl Route<'_> {
             Self::CsrfToken => "csrf-token",
             Self::Subscriptions => "subscriptions",
             Self::CancelSubscription(_) => "cancel-subscription",
+            Self::PreviewPlan(_) => "preview-plan",
+            Self::ChangePlan(_) => "change-plan",
             Self::Admin(Action::Retry) => "admin-retry",
             Self::Admin(Action::Status(_)) => "admin-status",
             Self::Admin(Action::Maintenance) => "admin-maintenance",
@@ -240,6 +255,14 @@ GET    /api/subscriptions/7              Unknown
 POST   /api/subscriptions/7/cancel       CancelSubscription("7")
 GET    /api/subscriptions/7/cancel       WrongMethod("POST, OPTIONS")
 OPTIONS /api/subscriptions/7/cancel      Preflight("POST")
+POST   /api/subscriptions/7/change-plan  ChangePlan("7")
+GET    /api/subscriptions/7/change-plan  WrongMethod("POST, OPTIONS")
+OPTIONS /api/subscriptions/7/change-plan Preflight("POST")
+POST   /api/subscriptions/7/change-plan/preview PreviewPlan("7")
+GET    /api/subscriptions/7/change-plan/preview WrongMethod("POST, OPTIONS")
+OPTIONS /api/subscriptions/7/change-plan/preview Preflight("POST")
+POST   /api/subscriptions/7/change-plan/preview/7 Unknown
+POST   /api/subscriptions/7/change-plan/ Unknown
 GET    /api/webhooks/webhook-stats       Stats
 POST   /api/webhooks/webhook-stats       WrongMethod("GET")
 POST   /api/webhooks/ecpay-manual-retry  Admin(Retry)

@@ -16,7 +16,8 @@ use crate::origin::{self, Question};
 use crate::writing::{self, malformed};
 use crate::{Call, status};
 
-const BUDGET_MS: u32 = 10_000;
+/// How long the origin has. It calls no provider, so this is generous.
+pub(crate) const BUDGET_MS: u32 = 10_000;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -56,9 +57,7 @@ pub(crate) async fn cancel(call: &Call<'_>, id: &str) -> Answer {
 
 /// The subscription, and what goes to the origin.
 fn wish(id: &str, key: &str, bytes: &[u8]) -> Result<(Uuid, String), Answer> {
-    // The same words as the origin's, so that a malformed id looks like another's subscription.
-    let unknown = || Problem::new(404, "unknown-subscription", "There is no such subscription");
-    let id = Uuid::try_parse(id).map_err(|_| Answer::problem(&unknown()))?;
+    let id = subscription(id)?;
     let body: Body = serde_json::from_slice(bytes).map_err(|error| malformed(&error))?;
     let when = match body.when {
         When::Now => "now",
@@ -66,6 +65,13 @@ fn wish(id: &str, key: &str, bytes: &[u8]) -> Result<(Uuid, String), Answer> {
     };
     let body = serde_json::json!({ "when": when, "idempotencyKey": key }).to_string();
     Ok((id, body))
+}
+
+/// The subscription that a path names.
+pub(crate) fn subscription(id: &str) -> Result<Uuid, Answer> {
+    // The same words as the origin's, so that a malformed id looks like another's subscription.
+    let unknown = || Problem::new(404, "unknown-subscription", "There is no such subscription");
+    Uuid::try_parse(id).map_err(|_| Answer::problem(&unknown()))
 }
 
 #[cfg(test)]
