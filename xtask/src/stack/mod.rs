@@ -37,6 +37,8 @@ use settings::{Addresses, Keys};
 pub const PLAN: &str = "pro-month";
 /// The subscription that every stack sells: NT$300 a month, twelve times, of `pro`.
 pub const MONTHLY: &str = "pro-monthly";
+/// A dearer subscription that every stack sells: NT$900 a month, twelve times, of `max`.
+pub const MAX_MONTHLY: &str = "max-monthly";
 /// The pack that every stack sells: NT$300, once, 10,000 purchased tokens.
 pub const PACK: &str = "tokens-10000";
 
@@ -84,6 +86,25 @@ const PUT_MONTHLY: [&str; 16] = [
     "subscription",
     "--subscription-type",
     "pro",
+    "--period-type",
+    "month",
+    "--period-times",
+    "12",
+];
+
+const PUT_MAX_MONTHLY: [&str; 16] = [
+    "plan",
+    "put",
+    "--id",
+    MAX_MONTHLY,
+    "--name",
+    "Max, every month",
+    "--amount",
+    "900",
+    "--kind",
+    "subscription",
+    "--subscription-type",
+    "max",
     "--period-type",
     "month",
     "--period-times",
@@ -254,6 +275,7 @@ pub async fn prepare_database(programs: &Programs, url: &str) -> Result<()> {
     migrate(&programs.origin, url).await?;
     run_once(&programs.origin, &PUT_PLAN, &settings).await?;
     run_once(&programs.origin, &PUT_MONTHLY, &settings).await?;
+    run_once(&programs.origin, &PUT_MAX_MONTHLY, &settings).await?;
     run_once(&programs.origin, &PUT_PACK, &settings).await.map(drop)
 }
 

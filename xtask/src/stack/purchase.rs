@@ -67,25 +67,28 @@ impl Buyer {
 
     /// The same with other members, and the page's Turnstile token added.
     pub async fn ask_checkout(&self, body: &Value, idempotency_key: &str) -> Result<Checkout> {
-        let asked = self
-            .http
-            .post(format!("{}/api/payments/checkout", self.edge))
-            .bearer_auth(&self.token)
-            .header("x-csrf-token", &self.csrf_token);
         let mut body = body.clone();
         body.as_object_mut()
             .context("a checkout is an object")?
             .insert("turnstileToken".to_owned(), json!(TURNSTILE_TOKEN));
-        let answer = expect_json(
-            asked.header("idempotency-key", idempotency_key).json(&body),
-            "a checkout",
-        )
-        .await?;
+        let answer = self
+            .write("/api/payments/checkout", idempotency_key, &body)
+            .await?;
         Ok(Checkout {
             payment_id: text(&answer, "paymentId")?,
             order_number: text(&answer, "orderNumber")?,
             answer,
         })
+    }
+
+    /// Writes something at the edge, as the signed-in page does.
+    pub async fn write(&self, path: &str, idempotency_key: &str, body: &Value) -> Result<Value> {
+        let asked = self.http.post(format!("{}{path}", self.edge));
+        let asked = asked
+            .bearer_auth(&self.token)
+            .header("x-csrf-token", &self.csrf_token)
+            .json(body);
+        expect_json(asked.header("idempotency-key", idempotency_key), path).await
     }
 
     /// Posts the checkout's form to the provider and returns the provider's number of the trade, from its page.
@@ -181,13 +184,19 @@ impl Buyer {
             "checkout: payment {} as order {}",
             checkout.payment_id, checkout.order_number
         ));
-        let trade = self.open_cashier(&checkout).await?;
+        self.settle(provider, &checkout, say).await?;
+        Ok(checkout)
+    }
+
+    /// The purchase from the cashier on.
+    pub async fn settle(&self, provider: &str, checkout: &Checkout, say: impl Fn(&str)) -> Result<()> {
+        let trade = self.open_cashier(checkout).await?;
         say(&format!("the cashier opened trade {trade}"));
         self.pay(provider, &trade).await?;
         say("paid at the cashier; the provider sends its notice to the edge");
         self.wait_active(&checkout.payment_id).await?;
         say("the edge says: active");
-        Ok(checkout)
+        Ok(())
     }
 }
 

@@ -12,6 +12,7 @@ mod chosen_day;
 mod dunning;
 mod merchant_run;
 mod payuni;
+mod plan_changes;
 mod twins;
 mod wishes;
 mod year;
