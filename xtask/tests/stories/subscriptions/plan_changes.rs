@@ -54,7 +54,10 @@ async fn pm_8_a_dearer_contract_replaces_the_old_one_and_its_unused_days_come_ba
     shop.pass_to(due_ms - 15 * DAY_MS + HOUR_MS).await?;
 
     assert_eq!(shop.standing(&old).await?, "canceled 0 max");
-    assert_eq!(shop.steps(&old).await?, ["activated 1", "replaced"]);
+    assert_eq!(
+        shop.steps(&old).await?,
+        ["activated 1", "replaced", "cancel_confirmed"]
+    );
     let contract = shop.contract(&old).await?;
     assert_eq!(contract["state"], "canceled", "{contract}");
     assert_eq!(
