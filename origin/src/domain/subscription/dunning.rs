@@ -206,7 +206,7 @@ fn past_due(episode: Episode, input: Input, told_at: Timestamp, policy: &Policy)
         }
         Input::Charged { .. } => (Phase::Active, Some(Step::Recovered)),
         Input::Declined { period, hard } => {
-            let episode = more_grace(again(episode, (period, hard), told_at), policy);
+            let episode = more_grace(again(episode, (period, hard), told_at), told_at, policy);
             let step = Step::Failed(episode.failures);
             (Phase::PastDue(episode), Some(step))
         }
@@ -306,20 +306,25 @@ fn again(episode: Episode, (period, hard): (u32, bool), told_at: Timestamp) -> E
     }
     Episode {
         failures,
+        since: episode.since.min(told_at),
         hard: episode.hard || hard,
         ..episode
     }
 }
 
-/// EC-1: the second refusal gives more grace, later ones none.
-fn more_grace(episode: Episode, policy: &Policy) -> Episode {
-    let more = if episode.failures == 2 {
-        policy.grace_second_days
+/// EC-1: the second refusal gives more grace, later ones none. Grace counts from when we first knew of a refusal, also where
+/// one that happened earlier is told later: the customer has known since then.
+fn more_grace(episode: Episode, told_at: Timestamp, policy: &Policy) -> Episode {
+    let (first, second) = (days(policy.grace_first_days), days(policy.grace_second_days));
+    let none = Duration::ZERO;
+    let (given, more) = if episode.failures == 2 {
+        (none, second)
     } else {
-        0
+        (second, none)
     };
+    let ends_at = episode.grace_ends_at.min(told_at.plus(first).plus(given));
     Episode {
-        grace_ends_at: episode.grace_ends_at.plus(days(more)),
+        grace_ends_at: ends_at.plus(more),
         ..episode
     }
 }

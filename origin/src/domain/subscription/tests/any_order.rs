@@ -21,7 +21,7 @@ use crate::domain::subscription::{
 
 fn seeded() -> Config {
     Config {
-        cases: 512,
+        cases: 4_096,
         rng_seed: RngSeed::Fixed(1004),
         ..Config::default()
     }
@@ -192,6 +192,38 @@ proptest! {
             assert!(names(now).is_subset(&names(then)));
         }
     }
+}
+
+/// Found by random facts. The customer has known of a refusal since the first telling, whichever happened first.
+#[test]
+fn ec_1_a_refusal_that_is_told_after_a_later_one_gives_no_more_grace() {
+    let fact = |key: &str, (happened, told): (u32, u32), what: What| Fact {
+        key: key.to_owned(),
+        occurred_at: at_quarter(4 * happened),
+        told_at: at_quarter(4 * told),
+        what,
+    };
+    let charged = What::Charged {
+        period: Some(1),
+        returned: false,
+    };
+    let declined = What::Declined {
+        period: Some(2),
+        hard: false,
+        numbered: true,
+    };
+    let facts = [
+        fact("first", (0, 0), charged),
+        fact("earlier, told later", (31, 41), declined.clone()),
+        fact("later, told first", (32, 32), declined),
+    ];
+    let terms = terms(Mode::ProviderRun, PeriodUnit::Month, 12);
+    let standing = standing(&terms, &known(&facts), &Policy::default(), at_quarter(4 * 41));
+    let Phase::PastDue(episode) = standing.phase else {
+        panic!("{standing:?}");
+    };
+    assert_eq!((episode.failures, episode.since), (2, at_quarter(4 * 32)));
+    assert_eq!(episode.grace_ends_at, at_quarter(4 * (32 + 7 + 3)));
 }
 
 fn check_access(standing: &Standing, policy: &Policy) {
