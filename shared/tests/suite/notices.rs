@@ -638,5 +638,5 @@ fn ed_1_age_counts_from_the_receipt() {
 #[test]
 fn pm_7_providers_name_their_notices() {
     assert_eq!(ecpay().notices(), ["payment", "code", "period"]);
-    assert_eq!(payuni().notices(), ["payment", "period"]);
+    assert_eq!(payuni().notices(), ["payment", "period", "return"]);
 }

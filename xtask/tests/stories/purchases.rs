@@ -162,7 +162,12 @@ async fn pm_6_user_core_hears_of_a_purchase_signed() -> Result<()> {
             format!("http://127.0.0.1:{sink_port}/ecpay"),
         ),
     ]);
+    let edge_settings = BTreeMap::from([(
+        "TURNSTILE_VERIFY_URL".to_owned(),
+        format!("http://127.0.0.1:{sink_port}/turnstile/v0/siteverify"),
+    )]);
     let stack = Stack::start(StackOptions {
+        edge_settings,
         origin_settings,
         sandbox_settings,
         ..StackOptions::default()
