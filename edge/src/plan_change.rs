@@ -4,7 +4,8 @@
 //!
 //! Invariants: the subject of the hop is the session's user; the body that goes on is written anew from fields that were
 //! read and checked. Both go without the caller's object: a preview books nothing, and a change's key travels in the signed
-//! body, by which a repeat finds the wish. A change may charge a card, so it shows a CSRF token. A change that takes a new contract goes through `checkout`, with `replaces`.
+//! body, by which a repeat finds the wish. A change may charge a card, so it shows a CSRF token. One that takes a new
+//! contract goes through `checkout`, with `replaces`.
 //! Failure: the origin's refusal, or 502.
 
 use serde::Deserialize;
@@ -13,10 +14,8 @@ use tollgate_shared::id::PlanId;
 use uuid::Uuid;
 
 use crate::answer::Answer;
-use crate::caller::promised;
-use crate::origin::{self, Question};
-use crate::subscriptions::{BUDGET_MS, subscription};
-use crate::writing::{self, Writing, malformed};
+use crate::subscriptions::{ask, subscription};
+use crate::writing::{self, malformed};
 use crate::{Call, csrf};
 
 #[derive(Debug, Deserialize)]
@@ -37,7 +36,7 @@ pub(crate) async fn preview(call: &Call<'_>, id: &str) -> Answer {
     writing::answered(call, async |writing| {
         let (id, body) = looked(id, &writing.bytes)?;
         let path = format!("/internal/v1/subscriptions/{id}/change-plan/preview");
-        asked(call, &writing, &path, &body).await
+        ask(call, &writing, &path, &body).await
     })
     .await
 }
@@ -49,22 +48,9 @@ pub(crate) async fn change(call: &Call<'_>, id: &str) -> Answer {
         csrf::check(call.settings, &writing.session, writing.csrf_token)?;
         let (id, body) = wished(id, writing.key, &writing.bytes)?;
         let path = format!("/internal/v1/subscriptions/{id}/change-plan");
-        asked(call, &writing, &path, &body).await
+        ask(call, &writing, &path, &body).await
     })
     .await
-}
-
-async fn asked(call: &Call<'_>, writing: &Writing<'_>, path: &str, body: &str) -> Result<Answer, Answer> {
-    let question = Question {
-        method: "POST",
-        path,
-        delivery: &call.head.delivery.to_string(),
-        subject: writing.session.user.as_str(),
-        body: body.as_bytes(),
-        budget_ms: BUDGET_MS,
-    };
-    let reply = origin::ask(call.env, call.settings, &question, call.head.received_at).await;
-    promised(reply, &[200, 404, 409])
 }
 
 fn looked(id: &str, bytes: &[u8]) -> Result<(Uuid, String), Answer> {

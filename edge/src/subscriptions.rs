@@ -13,11 +13,11 @@ use uuid::Uuid;
 use crate::answer::Answer;
 use crate::caller::promised;
 use crate::origin::{self, Question};
-use crate::writing::{self, malformed};
+use crate::writing::{self, Writing, malformed};
 use crate::{Call, status};
 
 /// How long the origin has. It calls no provider, so this is generous.
-pub(crate) const BUDGET_MS: u32 = 10_000;
+const BUDGET_MS: u32 = 10_000;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -41,18 +41,29 @@ pub(crate) async fn list(call: &Call<'_>) -> Answer {
 pub(crate) async fn cancel(call: &Call<'_>, id: &str) -> Answer {
     writing::answered(call, async |writing| {
         let (id, body) = wish(id, writing.key, &writing.bytes)?;
-        let question = Question {
-            method: "POST",
-            path: &format!("/internal/v1/subscriptions/{id}/cancel"),
-            delivery: &call.head.delivery.to_string(),
-            subject: writing.session.user.as_str(),
-            body: body.as_bytes(),
-            budget_ms: BUDGET_MS,
-        };
-        let reply = origin::ask(call.env, call.settings, &question, call.head.received_at).await;
-        promised(reply, &[200, 404, 409])
+        let path = format!("/internal/v1/subscriptions/{id}/cancel");
+        ask(call, &writing, &path, &body).await
     })
     .await
+}
+
+/// Asks the origin about one, as the session's user.
+pub(crate) async fn ask(
+    call: &Call<'_>,
+    writing: &Writing<'_>,
+    path: &str,
+    body: &str,
+) -> Result<Answer, Answer> {
+    let question = Question {
+        method: "POST",
+        path,
+        delivery: &call.head.delivery.to_string(),
+        subject: writing.session.user.as_str(),
+        body: body.as_bytes(),
+        budget_ms: BUDGET_MS,
+    };
+    let reply = origin::ask(call.env, call.settings, &question, call.head.received_at).await;
+    promised(reply, &[200, 404, 409])
 }
 
 /// The subscription, and what goes to the origin.
