@@ -17,9 +17,9 @@ use super::{Desk, Undone};
 use crate::db::event_log::{self, Line as LogLine};
 use crate::db::subscriptions::due;
 use crate::db::{DbError, Tx};
-use crate::entropy;
 use crate::gateway::limiter::Line;
 use crate::polls::{CONTRACT_CALLS, ToldOfContract, ask_contract};
+use crate::subscriptions::event_line::about;
 
 /// After this long without an attempt, and the provider's word that there was none, somebody has to look.
 const MISSING: Duration = Duration::from_hours(24 * 3);
@@ -75,19 +75,10 @@ async fn tell_missing(desk: Desk<'_>, contract: &Contract<'_>, now: Timestamp) -
 fn missing(contract: &Contract<'_>, due_at: Timestamp, now: Timestamp) -> Result<LogLine, DbError> {
     let subscription = &contract.subscription;
     let event_type = "subscription_charge_missing";
+    let key = format!("{event_type}:{}:{}", subscription.id, due_at.unix_seconds());
     Ok(LogLine {
-        id: entropy::uuid_v7(now)?,
-        operation_key: format!("{event_type}:{}:{}", subscription.id, due_at.unix_seconds()),
-        event_type,
-        user: Some(subscription.user.to_string()),
-        plan: Some(subscription.plan.id.to_string()),
-        money: Some(subscription.price),
-        payment: Some(subscription.payment),
-        provider: Some(subscription.provider.clone()),
-        provider_payment_id: None,
         reason: Some("the provider shows no attempt at a charge that was due".to_owned()),
         details: json!({ "subscriptionId": subscription.id, "dueAt": due_at.to_string() }),
-        delivery: None,
-        occurred_at: now,
+        ..about(subscription, event_type, key, now)?
     })
 }

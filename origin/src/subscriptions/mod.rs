@@ -12,6 +12,7 @@ mod attempt;
 mod binding;
 mod by_hand;
 mod change;
+pub(crate) mod event_line;
 mod id;
 pub(crate) mod number;
 mod plan;

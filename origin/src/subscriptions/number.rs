@@ -13,6 +13,7 @@ use tollgate_shared::id::{OrderNumber, ProviderPaymentId};
 use tollgate_shared::time::Timestamp;
 
 use super::SubscriptionId;
+use super::event_line::about;
 use crate::db::admin_actions::{self, AdminAction};
 use crate::db::event_log::{self, Line};
 use crate::db::subscriptions::{self, Subscription};
@@ -122,19 +123,10 @@ pub(super) async fn tell_missing(
 
 fn missing(subscription: &Subscription, now: Timestamp) -> Result<Line, DbError> {
     let event_type = "subscription_number_missing";
+    let key = format!("{event_type}:{}", subscription.id);
     Ok(Line {
-        id: entropy::uuid_v7(now)?,
-        operation_key: format!("{event_type}:{}", subscription.id),
-        event_type,
-        user: Some(subscription.user.to_string()),
-        plan: Some(subscription.plan.id.to_string()),
-        money: Some(subscription.price),
-        payment: Some(subscription.payment),
-        provider: Some(subscription.provider.clone()),
-        provider_payment_id: None,
         reason: Some("the notice that tells the contract's number did not come".to_owned()),
         details: json!({ "subscriptionId": subscription.id, "orderNumber": subscription.order }),
-        delivery: None,
-        occurred_at: now,
+        ..about(subscription, event_type, key, now)?
     })
 }

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use tollgate_shared::provider::DeclineReason;
 use tollgate_shared::time::Timestamp;
 
+use super::event_line::about;
 use super::plan::REPLACED;
 use super::{CANCEL, Context, PAUSE, RESUME, wanted};
 use crate::db::event_log;
@@ -21,7 +22,6 @@ use crate::domain::subscription::dunning::Step;
 use crate::domain::subscription::history::Taken;
 use crate::domain::subscription::standing::{Standing, standing};
 use crate::domain::subscription::{EndReason, Known, Mode, PlanNews, Policy, Terms};
-use crate::entropy;
 use crate::notices::{self, Notice, NoticeFacts, NoticeKind};
 
 /// The event type of a step; the history's kind is the same without its first word.
@@ -289,20 +289,12 @@ async fn log(
         members.insert("period".to_owned(), json!(taken.period));
     }
     let event_type = event_type(taken.step);
+    let key = format!("{event_type}:{}:{}", subscription.id, taken.key);
     let line = event_log::Line {
-        id: entropy::uuid_v7(now)?,
-        operation_key: format!("{event_type}:{}:{}", subscription.id, taken.key),
-        event_type,
-        user: Some(subscription.user.to_string()),
-        plan: Some(subscription.plan.id.to_string()),
         money: Some(subscription.price_of(taken.period)),
-        payment: Some(subscription.payment),
-        provider: Some(subscription.provider.clone()),
-        provider_payment_id: None,
-        reason: None,
         details,
-        delivery: None,
         occurred_at: taken.at,
+        ..about(subscription, event_type, key, now)?
     };
     event_log::insert(tx, &line, now).await?;
     Ok(())

@@ -12,6 +12,7 @@ use tollgate_shared::id::PaymentId;
 use tollgate_shared::money::Minor;
 
 use super::super::change::standing_now;
+use super::super::event_line::about;
 use super::super::refold::refold_row;
 use super::super::{NewFact, SubscriptionId};
 use super::paid;
@@ -24,7 +25,6 @@ use crate::db::{DbError, Tx};
 use crate::domain::subscription::Noted;
 use crate::domain::subscription::dunning::Phase;
 use crate::domain::subscription::schedule::taipei_date;
-use crate::entropy;
 use crate::refunds::{self, RefundError};
 
 /// The key of the fact, one for each subscription.
@@ -93,20 +93,12 @@ async fn note(step: Step<'_>, new: &Subscription, old: &Subscription) -> Result<
 /// Two new contracts were paid for one old, or the old one ended first: both are the customer's, and a person may look.
 async fn note_too_late(step: Step<'_>, new: &Subscription, old: &Subscription) -> Result<(), DbError> {
     tracing::warn!(subscription.id = %new.id, "subscription {} replaces one that had ended: {}", new.id, old.id);
+    let event_type = "subscription_replaced_nothing";
+    let key = format!("{event_type}:{}", new.id);
     let line = Line {
-        id: entropy::uuid_v7(step.now)?,
-        operation_key: format!("subscription_replaced_nothing:{}", new.id),
-        event_type: "subscription_replaced_nothing",
-        user: Some(new.user.to_string()),
-        plan: Some(new.plan.id.to_string()),
-        money: Some(new.price),
-        payment: Some(new.payment),
-        provider: Some(new.provider.clone()),
-        provider_payment_id: None,
-        reason: None,
         details: serde_json::json!({ "subscriptionId": new.id, "replacesId": old.id }),
         delivery: Some(step.delivery),
-        occurred_at: step.now,
+        ..about(new, event_type, key, step.now)?
     };
     event_log::insert(step.tx, &line, step.now).await?;
     Ok(())
